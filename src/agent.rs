@@ -1,0 +1,205 @@
+//! The loop: observe, plan, apply, publish, wait.
+
+mod lanes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
+
+use crate::history::History;
+use crate::mongo::client::Mongods;
+use crate::observation::{Observation, Reading};
+use crate::observe::observe;
+use crate::plan::plan;
+use crate::retry::Retry;
+use crate::status::document::{Cycle, Document};
+use crate::step::Plan;
+use crate::swarm::client::{Scope, SwarmClient};
+use crate::swarm::model::{Swarm, UpdateState};
+
+use lanes::Lanes;
+pub use lanes::Report;
+
+/// While something is about to change.
+const BUSY_TICK: Duration = Duration::from_millis(250);
+/// While something is waited for that has not changed for [`PATIENCE`], and on agents that only watch.
+const WAITING_TICK: Duration = Duration::from_secs(1);
+/// When all is as it should be: events wake the loop before that.
+const SETTLED_TICK: Duration = Duration::from_secs(15);
+/// How long nothing must have changed before the loop slows down.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between a step that could not be done yet and the next look.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Everything that one agent is.
+pub struct Agent {
+    swarm: SwarmClient,
+    mongods: Arc<Mongods>,
+    history: History,
+    lanes: Lanes,
+    published: watch::Sender<Arc<Document>>,
+    cycles: u64,
+}
+
+impl Agent {
+    /// Connects to the engine, however long that takes.
+    pub async fn start(
+        docker_host: &str,
+        scope: Scope,
+        published: watch::Sender<Arc<Document>>,
+    ) -> Self {
+        let mut retry = Retry::default();
+        let swarm = loop {
+            match SwarmClient::connect(docker_host, scope.clone()).await {
+                Ok(swarm) => break swarm,
+                Err(error) => {
+                    let delay = retry.next_delay();
+                    tracing::warn!(%error, docker_host, ?delay, "docker engine not reached");
+                    sleep(delay).await;
+                }
+            }
+        };
+        Self {
+            swarm,
+            mongods: Arc::default(),
+            history: History::default(),
+            lanes: Lanes::default(),
+            published,
+            cycles: 0,
+        }
+    }
+
+    /// Goes round until `stop` is notified, and then for as long as mongods of a removed stack are left.
+    pub async fn run(mut self, stop: Arc<Notify>) {
+        let news = Arc::new(Notify::new());
+        let listener = tokio::spawn(listen(self.swarm.clone(), Arc::clone(&news)));
+        let mut stopping = false;
+        let (mut last, mut changed) = (Plan::default(), Instant::now());
+        loop {
+            let (observation, plan) = self.cycle().await;
+            if plan != last {
+                changed = Instant::now();
+                last = plan.clone();
+            }
+            if stopping && !self.has_work_left(&observation) {
+                break;
+            }
+            let tick = if stopping {
+                BUSY_TICK
+            } else {
+                self.tick(&observation, &plan, changed.elapsed())
+            };
+            tokio::select! {
+                () = sleep(tick) => {}
+                () = news.notified() => {}
+                outcome = self.lanes.finished() => {
+                    if outcome.is_not_yet() {
+                        sleep(AGAIN).await;
+                    }
+                }
+                () = stop.notified(), if !stopping => {
+                    stopping = true;
+                }
+            }
+        }
+        listener.abort();
+    }
+
+    async fn cycle(&mut self) -> (Observation, Plan) {
+        let began = Instant::now();
+        let observation = observe(&self.swarm, &self.mongods, &mut self.history).await;
+        let plan = plan(&observation);
+        let acts = self.acts(&observation);
+        if acts {
+            for step in &plan.steps {
+                self.lanes.start(step, &self.swarm, &self.mongods);
+            }
+        }
+        self.cycles += 1;
+        let cycle = Cycle {
+            number: self.cycles,
+            at: Timestamp::now(),
+            milliseconds: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            acts,
+            docker_calls: self.swarm.calls(),
+        };
+        let scope = self.swarm.scope();
+        let document = Document::new(
+            &observation,
+            &plan,
+            &self.lanes.report(),
+            cycle,
+            scope,
+            &mut self.history,
+        );
+        self.published.send_replace(Arc::new(document));
+        (observation, plan)
+    }
+
+    /// The agent on the Swarm's leader acts; the others watch. One that runs outside the Swarm acts.
+    fn acts(&self, observation: &Observation) -> bool {
+        let Reading::Seen(swarm) = &observation.swarm else {
+            return false;
+        };
+        let node = self.swarm.scope().node.as_ref();
+        node.is_none_or(|node| swarm.nodes.get(node).is_some_and(|n| n.leader))
+    }
+
+    fn tick(&self, observation: &Observation, plan: &Plan, unchanged: Duration) -> Duration {
+        let updating = |swarm: &Swarm| {
+            swarm
+                .services
+                .values()
+                .any(|s| s.update == UpdateState::Updating)
+        };
+        let updating = observation.swarm.seen().is_some_and(updating);
+        let quiet = plan.steps.is_empty() && plan.waiting.is_empty() && !updating;
+        if quiet && self.lanes.are_free() {
+            SETTLED_TICK
+        } else if unchanged > PATIENCE || !self.acts(observation) {
+            WAITING_TICK
+        } else {
+            BUSY_TICK
+        }
+    }
+
+    /// Whether a stopping agent still has mongods to end: those of its own stack, when that is being removed.
+    fn has_work_left(&self, observation: &Observation) -> bool {
+        let Some(own) = &self.swarm.scope().agent_service else {
+            return false;
+        };
+        match &observation.swarm {
+            Reading::Unreachable { .. } => false,
+            Reading::Seen(swarm) if swarm.services.contains_key(own) => false,
+            Reading::Seen(swarm) => {
+                let ours = |t: &&crate::swarm::model::Task| t.service != *own && t.is_leaving();
+                swarm.tasks.values().filter(ours).count() > 0 || !swarm.services.is_empty()
+            }
+        }
+    }
+}
+
+/// Wakes the loop at news from the Swarm, again and again.
+async fn listen(swarm: SwarmClient, news: Arc<Notify>) {
+    let mut retry = Retry::default();
+    loop {
+        let mut events = std::pin::pin!(swarm.events());
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(()) => {
+                    retry.reset();
+                    news.notify_one();
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "event stream ended");
+                    break;
+                }
+            }
+        }
+        sleep(retry.next_delay()).await;
+    }
+}

@@ -1,0 +1,241 @@
+//! Asks and tells single mongods, each by its address, through one direct connection pool a mongod.
+
+mod read;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bson::{Document, doc};
+use mongodb::Client;
+use mongodb::error::ErrorKind;
+use mongodb::options::{ClientOptions, ServerAddress, ServerMonitoringMode};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::model::{MemberReport, ServerVersion, SetConfig};
+
+/// How long one mongod may take to be asked all questions of one cycle.
+pub const READ_DEADLINE: Duration = Duration::from_millis(1500);
+const CONNECT_DEADLINE: Duration = Duration::from_millis(500);
+/// A reconfiguration waits for a majority to have it: mostly one heartbeat (2 s).
+const RECONFIGURE_DEADLINE: Duration = Duration::from_secs(15);
+const COMMAND_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a mongod's answer could not be had.
+#[derive(Debug, Error)]
+pub enum MongoError {
+    /// No connection.
+    #[error("no connection to {address}: {why}")]
+    NoConnection {
+        /// Where.
+        address: SocketAddr,
+        /// The reason.
+        why: String,
+    },
+    /// It said no.
+    #[error("{message} (code {code})")]
+    Command {
+        /// MongoDB's error code.
+        code: i32,
+        /// Its words.
+        message: String,
+    },
+    /// The connection broke or the time ran out: whether it was done is not known.
+    #[error("no answer from {address}: {why}")]
+    NoAnswer {
+        /// Where.
+        address: SocketAddr,
+        /// The reason.
+        why: String,
+    },
+    /// The answer is not of the form that MongoDB documents.
+    #[error("answer of {command} not understood: {why}")]
+    NotUnderstood {
+        /// The command.
+        command: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// All mongods that were talked to of late.
+#[derive(Default)]
+pub struct Mongods {
+    known: Mutex<BTreeMap<SocketAddr, Known>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    client: Client,
+    version: Option<ServerVersion>,
+}
+
+impl Mongods {
+    /// Asks one mongod for all that a cycle wants to know.
+    ///
+    /// # Errors
+    /// It does not answer within [`READ_DEADLINE`], or not as documented.
+    pub async fn read(&self, at: SocketAddr, leaving: bool) -> Result<MemberReport, MongoError> {
+        let report = timeout(READ_DEADLINE, self.read_all(at, leaving)).await;
+        let report = report.unwrap_or_else(|_| {
+            Err(MongoError::NoAnswer {
+                address: at,
+                why: format!("nothing within {} ms", READ_DEADLINE.as_millis()),
+            })
+        });
+        if matches!(report, Err(MongoError::NoAnswer { .. })) {
+            // The driver would wait before it looks again; a fresh client looks at once.
+            self.forget(at);
+        }
+        report
+    }
+
+    /// Keeps connections only to these.
+    pub fn keep_only(&self, wanted: impl Fn(&SocketAddr) -> bool) {
+        self.lock().retain(|at, _| wanted(at));
+    }
+
+    /// `replSetInitiate`.
+    ///
+    /// # Errors
+    /// As the server says; 23 is "already initialised".
+    pub async fn initiate(&self, at: SocketAddr, config: &SetConfig) -> Result<(), MongoError> {
+        let config = to_document(config)?;
+        let command = doc! { "replSetInitiate": config };
+        self.run(at, command, RECONFIGURE_DEADLINE).await.map(drop)
+    }
+
+    /// `replSetReconfig`, without `force`.
+    ///
+    /// # Errors
+    /// As the server says.
+    pub async fn reconfigure(&self, at: SocketAddr, config: &SetConfig) -> Result<(), MongoError> {
+        let config = to_document(config)?;
+        let limit = i64::try_from(RECONFIGURE_DEADLINE.as_millis()).unwrap_or(i64::MAX) - 2000;
+        let command = doc! { "replSetReconfig": config, "maxTimeMS": limit };
+        self.run(at, command, RECONFIGURE_DEADLINE).await.map(drop)
+    }
+
+    /// `replSetStepUp`.
+    ///
+    /// # Errors
+    /// As the server says, when it was not elected.
+    pub async fn stand_for_election(&self, at: SocketAddr) -> Result<(), MongoError> {
+        self.run(at, doc! { "replSetStepUp": 1 }, COMMAND_DEADLINE)
+            .await
+            .map(drop)
+    }
+
+    /// Sets `shutdownTimeoutMillisForSignaledShutdown`.
+    ///
+    /// # Errors
+    /// As the server says.
+    pub async fn extend_quiesce(
+        &self,
+        at: SocketAddr,
+        milliseconds: u64,
+    ) -> Result<(), MongoError> {
+        let milliseconds = i32::try_from(milliseconds).unwrap_or(i32::MAX);
+        let command = doc! { "setParameter": 1, QUIESCE_PARAMETER: milliseconds };
+        self.run(at, command, COMMAND_DEADLINE).await.map(drop)
+    }
+
+    /// `shutdown`. That the connection ends without an answer is the answer.
+    ///
+    /// # Errors
+    /// No connection, or the server's refusal.
+    pub async fn shut_down(&self, at: SocketAddr, force: bool) -> Result<(), MongoError> {
+        let command = doc! { "shutdown": 1, "force": force, "timeoutSecs": 1 };
+        let ended = self.run(at, command, COMMAND_DEADLINE).await;
+        self.forget(at);
+        match ended {
+            Ok(_) | Err(MongoError::NoAnswer { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn run(
+        &self,
+        at: SocketAddr,
+        command: Document,
+        limit: Duration,
+    ) -> Result<Document, MongoError> {
+        let known = self.known(at).await?;
+        let admin = known.client.database("admin");
+        match timeout(limit, admin.run_command(command)).await {
+            Ok(answer) => answer.map_err(|error| explain(at, &error)),
+            Err(_) => Err(MongoError::NoAnswer {
+                address: at,
+                why: format!("nothing within {} s", limit.as_secs()),
+            }),
+        }
+    }
+
+    /// A client, once something listens there: the driver itself would look again only after half a second.
+    async fn known(&self, at: SocketAddr) -> Result<Known, MongoError> {
+        if let Some(known) = self.lock().get(&at) {
+            return Ok(known.clone());
+        }
+        let failed = |why| MongoError::NoConnection { address: at, why };
+        match timeout(CONNECT_DEADLINE, TcpStream::connect(at)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed("nobody answers at this address".into())),
+        }
+        let mut options = ClientOptions::default();
+        options.hosts = vec![ServerAddress::Tcp {
+            host: at.ip().to_string(),
+            port: Some(at.port()),
+        }];
+        options.direct_connection = Some(true);
+        options.app_name = Some("swarmset".into());
+        options.connect_timeout = Some(CONNECT_DEADLINE);
+        options.server_selection_timeout = Some(CONNECT_DEADLINE);
+        options.max_pool_size = Some(4);
+        options.retry_reads = Some(false);
+        options.retry_writes = Some(false);
+        // Every cycle asks anyway; a quiescing member errs on `hello`, and would be given up.
+        options.heartbeat_freq = Some(Duration::from_secs(120));
+        options.server_monitoring_mode = Some(ServerMonitoringMode::Poll);
+        let client = Client::with_options(options).map_err(|error| failed(error.to_string()))?;
+        let known = Known {
+            client,
+            version: None,
+        };
+        self.lock().insert(at, known.clone());
+        Ok(known)
+    }
+
+    fn forget(&self, at: SocketAddr) {
+        self.lock().remove(&at);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddr, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const QUIESCE_PARAMETER: &str = "shutdownTimeoutMillisForSignaledShutdown";
+
+fn to_document(config: &SetConfig) -> Result<Document, MongoError> {
+    bson::serialize_to_document(config).map_err(|error| MongoError::NotUnderstood {
+        command: "replSetGetConfig",
+        why: error.to_string(),
+    })
+}
+
+fn explain(address: SocketAddr, error: &mongodb::error::Error) -> MongoError {
+    match &*error.kind {
+        ErrorKind::Command(command) => MongoError::Command {
+            code: command.code,
+            message: command.message.clone(),
+        },
+        other => MongoError::NoAnswer {
+            address,
+            why: other.to_string(),
+        },
+    }
+}

@@ -1,0 +1,44 @@
+//! What was seen in one cycle. All that [`crate::plan::plan`] knows of the world stands here.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::mongo::model::MemberReport;
+use crate::names::TaskId;
+use crate::swarm::model::Swarm;
+
+/// One look at the Swarm and at every mongod in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// When it was made.
+    pub now: Timestamp,
+    /// The Swarm, as a manager told it.
+    pub swarm: Reading<Swarm>,
+    /// What each task's mongod answered. A task that is not here was not asked: it has no address.
+    pub members: BTreeMap<TaskId, Reading<MemberReport>>,
+}
+
+/// The outcome of a look. Unknown is not absent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading<T> {
+    /// It answered.
+    Seen(T),
+    /// It did not answer, or not to be understood.
+    Unreachable {
+        /// Since when, as far as this agent knows.
+        since: Timestamp,
+        /// The last error.
+        why: String,
+    },
+}
+
+impl<T> Reading<T> {
+    /// What was seen, if anything was.
+    pub fn seen(&self) -> Option<&T> {
+        match self {
+            Self::Seen(seen) => Some(seen),
+            Self::Unreachable { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Looks at the Swarm and at every mongod at once. Never fails: an error is a reading.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use crate::history::History;
+use crate::intent::mongod_port;
+use crate::mongo::client::Mongods;
+use crate::observation::{Observation, Reading};
+use crate::swarm::client::SwarmClient;
+use crate::swarm::model::{Swarm, Task};
+
+/// One look, with a deadline for each part of it.
+pub async fn observe(swarm: &SwarmClient, mongods: &Mongods, history: &mut History) -> Observation {
+    let swarm = match swarm.read().await {
+        Ok(seen) => Reading::Seen(seen),
+        Err(error) => Reading::Unreachable {
+            since: history.swarm_unreachable(Timestamp::now()),
+            why: error.to_string(),
+        },
+    };
+    let mut members = BTreeMap::new();
+    if let Reading::Seen(seen) = &swarm {
+        history.swarm_seen();
+        let asked: Vec<_> = mongod_tasks(seen).collect();
+        let addresses: Vec<SocketAddr> = asked.iter().map(|(_, at)| *at).collect();
+        mongods.keep_only(|at| addresses.contains(at));
+        let answers = join_all(asked.into_iter().map(|(task, at)| async move {
+            let answer = mongods.read(at, task.is_leaving()).await;
+            (task.id.clone(), answer)
+        }));
+        let now = Timestamp::now();
+        for (id, answer) in answers.await {
+            let reading = match answer {
+                Ok(report) => {
+                    history.member_seen(&id);
+                    Reading::Seen(report)
+                }
+                Err(error) => Reading::Unreachable {
+                    since: history.member_unreachable(&id, now),
+                    why: error.to_string(),
+                },
+            };
+            members.insert(id, reading);
+        }
+        history.keep_only(&members);
+    }
+    Observation {
+        now: Timestamp::now(),
+        swarm,
+        members,
+    }
+}
+
+/// Tasks that run, or may run, a mongod of ours: of our services, and of services that are gone.
+fn mongod_tasks(swarm: &Swarm) -> impl Iterator<Item = (&Task, SocketAddr)> {
+    let ours = |task: &Task| match swarm.services.get(&task.service) {
+        Some(service) => service.labels.contains_key(crate::intent::LABEL_ROLE),
+        None => task
+            .container
+            .command
+            .iter()
+            .any(|w| w.starts_with("--replSet")),
+    };
+    let alive = |task: &Task| task.is_wanted() || task.is_leaving();
+    let asked = swarm.tasks.values().filter(move |t| alive(t) && ours(t));
+    asked.filter_map(|task| {
+        let ip = *task.addresses.first()?;
+        Some((task, SocketAddr::new(ip, mongod_port(&task.container)?)))
+    })
+}

@@ -1,0 +1,143 @@
+//! From an observation to a plan: pure, total, and without memory. The order of concerns, and nothing else.
+
+mod departure;
+mod election;
+mod identity;
+mod initiate;
+mod membership;
+mod restart;
+pub mod roster;
+pub mod safety;
+
+use crate::intent::{Intent, intents};
+use crate::observation::{Observation, Reading};
+use crate::step::{Fault, Plan, Step, Subject, Waiting};
+use crate::swarm::model::Swarm;
+
+use roster::Roster;
+
+/// How far behind a member may be and still count as caught up, in seconds of the oplog: as much as a set that is
+/// idle shows between two of its own no-op writes.
+pub const MAX_LAG_SECONDS: i64 = 10;
+
+/// What is to be done now, and why the rest is not.
+pub fn plan(observation: &Observation) -> Plan {
+    let mut plan = Plan::default();
+    let swarm = match &observation.swarm {
+        Reading::Seen(swarm) => swarm,
+        Reading::Unreachable { why, .. } => {
+            let why = why.clone();
+            let waiting = Waiting::SwarmUnreadable { why };
+            plan.waiting.push((Subject::Swarm, waiting));
+            return plan;
+        }
+    };
+    let intents = intents(swarm);
+    for bad in &intents.bad {
+        let subject = match &bad.key {
+            Some(key) => Subject::Set(key.clone()),
+            None => Subject::Service(bad.name.clone()),
+        };
+        for error in &bad.errors {
+            let (service, error) = (bad.name.clone(), error.clone());
+            let fault = Fault::BadService { service, error };
+            plan.faults.push((subject.clone(), fault));
+        }
+    }
+    for (key, services) in &intents.contested {
+        let (set, services) = (key.set.clone(), services.clone());
+        let fault = Fault::ContestedName { set, services };
+        plan.faults.push((Subject::Set(key.clone()), fault));
+    }
+    for intent in intents.sets.values() {
+        let mut verdict = plan_set(observation, swarm, intent);
+        keep_safe(&mut verdict);
+        let subject = Subject::Set(intent.key.clone());
+        let about = |w| (subject.clone(), w);
+        plan.waiting.extend(verdict.waiting.into_iter().map(about));
+        let about = |f| (subject.clone(), f);
+        plan.faults.extend(verdict.faults.into_iter().map(about));
+        plan.steps.extend(verdict.steps);
+    }
+    departure::dissolve_orphans(observation, swarm, &mut plan);
+    plan
+}
+
+/// What one set's concerns have come to.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    steps: Vec<Step>,
+    waiting: Vec<Waiting>,
+    faults: Vec<Fault>,
+}
+
+impl Verdict {
+    /// Takes a step of the set's own lane, unless there is one already: one at a time.
+    fn step(&mut self, step: Step) {
+        let lane = step.lane();
+        if !self.steps.iter().any(|s| s.lane() == lane) {
+            self.steps.push(step);
+        }
+    }
+
+    fn wait(&mut self, waiting: Waiting) {
+        if !self.waiting.contains(&waiting) {
+            self.waiting.push(waiting);
+        }
+    }
+}
+
+/// One set, concern by concern. The first that has a step for the set's lane wins; the others still say what
+/// they wait for.
+fn plan_set(observation: &Observation, swarm: &Swarm, intent: &Intent) -> Verdict {
+    let mut verdict = Verdict::default();
+    let roster = Roster::new(observation, swarm, intent);
+    identity::refuse_unfit(&roster, &mut verdict);
+    if intent.replicas == 0 {
+        departure::dissolve(&roster, &mut verdict);
+        return verdict;
+    }
+    roster.tell_missing_tasks(&mut verdict);
+    departure::extend_quiesce(&roster, &mut verdict);
+    if !roster.exists() {
+        initiate::initiate(&roster, &mut verdict);
+        return verdict;
+    }
+    if !identity::settle(&roster, &mut verdict) {
+        return verdict;
+    }
+    let Some(primary) = roster.primary() else {
+        election::without_primary(&roster, &mut verdict);
+        return verdict;
+    };
+    if primary.report.committed == Some(false) {
+        let version = primary.report.config.config_version();
+        verdict.wait(Waiting::NotCommitted { version });
+        return verdict;
+    }
+    let members = roster.members(primary);
+    membership::tell(&roster, primary, &members, &mut verdict);
+    membership::replace_empty_disks(primary, &members, &mut verdict);
+    membership::rehost(&roster, primary, &members, &mut verdict);
+    membership::add_newcomers(&roster, primary, &members, &mut verdict);
+    election::hand_over_leaver(&roster, &members, primary, &mut verdict);
+    membership::remove_leavers(&roster, primary, &members, &mut verdict);
+    membership::give_votes(primary, &members, &mut verdict);
+    restart::restart_in_place(&roster, primary, &members, &mut verdict);
+    departure::end_former_members(&roster, primary, &mut verdict);
+    verdict
+}
+
+/// The last word: no step that breaks a rule leaves the planner, whatever thought of it.
+fn keep_safe(verdict: &mut Verdict) {
+    let steps = std::mem::take(&mut verdict.steps);
+    for step in steps {
+        match safety::check(&step) {
+            Ok(()) => verdict.steps.push(step),
+            Err(violation) => verdict.wait(Waiting::HeldBack {
+                rule: violation.rule,
+                why: violation.why,
+            }),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The first configuration: once, by the one who holds the claim, when all expected members are there and empty.
+
+use jiff::SignedDuration;
+
+use super::Verdict;
+use super::identity::is_fit;
+use super::roster::{Roster, Seat};
+use crate::intent::MAX_VOTERS;
+use crate::mongo::model::{MemberConfig, Replication, SetConfig};
+use crate::names::{Host, MemberId};
+use crate::step::{Ending, Fault, Step};
+use crate::swarm::model::{Claim, ClaimContent};
+
+/// How long after the claim the same initiate may be sent again, when nobody saw it done.
+const CLAIM_IS_YOUNG: SignedDuration = SignedDuration::from_mins(10);
+
+/// Initiates a set of which no member has a configuration.
+pub(super) fn initiate(roster: &Roster<'_>, verdict: &mut Verdict) {
+    if roster.seats().count() == 0 {
+        return;
+    }
+    if let Some(claim) = roster.claim.filter(|c| c.replica_set_id.is_some()) {
+        if everyone_is_empty(roster) {
+            verdict.faults.push(missing(roster, claim));
+        }
+        return;
+    }
+    end_empty_leavers(roster, verdict);
+    let complete = roster.wanted.len() as u64 == roster.intent.replicas;
+    if !complete || !roster.leaving.is_empty() || !everyone_is_empty(roster) {
+        return;
+    }
+    let members: Vec<String> = roster.wanted.iter().map(|s| s.host.to_string()).collect();
+    match roster.claim {
+        None => verdict.step(Step::Claim {
+            key: roster.intent.key.clone(),
+            content: ClaimContent {
+                initiator: members.first().cloned(),
+                members,
+            },
+            replica_set_id: None,
+        }),
+        Some(claim) => with_claim(roster, claim, &members, verdict),
+    }
+}
+
+/// Before there is a set nobody needs a task that Swarm has told to stop.
+fn end_empty_leavers(roster: &Roster<'_>, verdict: &mut Verdict) {
+    let answers = |s: &&Seat<'_>| s.is_held() && s.report().is_some();
+    for on in roster
+        .leaving
+        .iter()
+        .filter(answers)
+        .filter_map(Seat::target)
+    {
+        verdict.step(Step::ShutDown {
+            key: roster.intent.key.clone(),
+            on,
+            why: Ending::Removed,
+        });
+    }
+}
+
+fn with_claim(roster: &Roster<'_>, claim: &Claim, found: &[String], verdict: &mut Verdict) {
+    let claim_name = roster.intent.key.claim_name();
+    let content = match &claim.content {
+        Ok(content) => content,
+        Err(why) => {
+            let (claim, why) = (claim_name, why.clone());
+            verdict.faults.push(Fault::ClaimUnreadable { claim, why });
+            return;
+        }
+    };
+    let age = |made| roster.observation.now.duration_since(made);
+    if claim.created.is_none_or(|made| age(made) > CLAIM_IS_YOUNG) || content.initiator.is_none() {
+        verdict.faults.push(missing(roster, claim));
+        return;
+    }
+    if content.members != found {
+        verdict.faults.push(Fault::ClaimDiffers {
+            claim: claim_name,
+            claimed: content.members.clone(),
+            found: found.to_vec(),
+        });
+        return;
+    }
+    let is_initiator = |s: &&Seat<'_>| content.initiator.as_deref() == Some(s.host.as_str());
+    let initiator = roster.wanted.iter().find(is_initiator);
+    if let Some(on) = initiator.and_then(Seat::target) {
+        verdict.step(Step::Initiate {
+            key: roster.intent.key.clone(),
+            on,
+            config: Box::new(first_config(roster)),
+        });
+    }
+}
+
+/// Every wanted task answers that it has no configuration and no data; nothing less will do.
+fn everyone_is_empty(roster: &Roster<'_>) -> bool {
+    let empty = |seat: &Seat<'_>| {
+        is_fit(seat)
+            && matches!(
+                seat.report().map(|r| &r.replication),
+                Some(Replication::NotYetInitialised { collections: 0 })
+            )
+    };
+    !roster.wanted.is_empty() && roster.wanted.iter().all(empty)
+}
+
+fn missing(roster: &Roster<'_>, claim: &Claim) -> Fault {
+    Fault::DataMissing {
+        set: roster.intent.key.set.clone(),
+        when: claim.created,
+        claim: roster.intent.key.claim_name(),
+    }
+}
+
+fn first_config(roster: &Roster<'_>) -> SetConfig {
+    let mut members = Vec::new();
+    for (id, seat) in (0..).zip(&roster.wanted) {
+        let mut member = new_member(roster, seat, MemberId(id));
+        let votes = members
+            .iter()
+            .filter(|m: &&MemberConfig| m.votes > 0)
+            .count();
+        if member.votes > 0 && votes >= MAX_VOTERS {
+            member.put_beyond_seven();
+        }
+        members.push(member);
+    }
+    SetConfig {
+        set: roster.intent.key.set.clone(),
+        version: 1,
+        term: None,
+        members,
+        settings: bson::Document::new(),
+        other: bson::Document::new(),
+    }
+}
+
+/// A member as the service's labels want it.
+pub(super) fn new_member(roster: &Roster<'_>, seat: &Seat<'_>, id: MemberId) -> MemberConfig {
+    let (options, slot) = (&roster.intent.members, seat.task.slot);
+    let mut member = MemberConfig::new(id, Host::clone(&seat.host));
+    member.votes = i32::from(options.votes(slot));
+    member.priority = options.priority(slot);
+    member.hidden = options.hidden(slot);
+    member
+}

@@ -1,0 +1,343 @@
+//! Who is in the configuration: newcomers join without a vote, leavers go one voter at a time.
+
+use super::Verdict;
+use super::identity::is_fit;
+use super::initiate::new_member;
+use super::roster::{Member, Primary, Roster, Seat, Standing};
+use super::safety;
+use crate::intent::{MAX_MEMBERS, MAX_VOTERS};
+use crate::mongo::model::{MemberConfig, MemberState, Replication, SetConfig};
+use crate::names::Host;
+use crate::step::{Fault, MemberChange, Step, Waiting};
+
+/// Says what holds each member up.
+pub(super) fn tell(
+    roster: &Roster<'_>,
+    primary: Primary<'_>,
+    members: &[Member<'_>],
+    verdict: &mut Verdict,
+) {
+    for member in members {
+        let host = member.config.host.clone();
+        match member.standing {
+            Standing::Stays(seat) if member.newly_added => verdict.wait(Waiting::CatchingUp {
+                host,
+                state: member.state(),
+                progress: progress(seat),
+            }),
+            Standing::Stays(_) if !member.is_ready() => verdict.wait(Waiting::Unhealthy {
+                host,
+                state: member.state(),
+                message: complaint(member),
+            }),
+            Standing::NoWord { .. } => verdict.wait(Waiting::NoWordFromSwarm { host }),
+            Standing::Stranger => verdict.wait(Waiting::Stranger { host }),
+            Standing::Stays(_) | Standing::Restarts { .. } | Standing::Leaves { .. } => {}
+        }
+    }
+    let known = |seat: &&Seat<'_>| seat_of(members, seat).is_some();
+    let beyond = MAX_MEMBERS.saturating_sub(primary.report.config.members.len());
+    let newcomers = roster
+        .wanted
+        .iter()
+        .filter(|s| !known(s) && joins(roster, s));
+    for seat in newcomers.skip(beyond) {
+        let host = seat.host.clone();
+        verdict.wait(Waiting::BeyondFifty { host });
+    }
+}
+
+fn seat_of<'m, 'a>(members: &'m [Member<'a>], seat: &Seat<'_>) -> Option<&'m Member<'a>> {
+    let same = |m: &&Member<'_>| m.seat().is_some_and(|s| s.task.id == seat.task.id);
+    let by_task = members.iter().find(same);
+    by_task.or_else(|| members.iter().find(|m| m.config.identity() == seat.host))
+}
+
+fn progress(seat: &Seat<'_>) -> Option<String> {
+    let sync = seat.in_set()?.initial_sync?;
+    let (all, copied) = (sync.bytes_in_all?, sync.bytes_copied?);
+    let percent = (all > 0).then(|| copied.saturating_mul(100) / all)?;
+    Some(format!("{percent} % of {} MB copied", all / 1_000_000))
+}
+
+fn complaint(member: &Member<'_>) -> Option<String> {
+    let lag = member.lag_seconds.filter(|l| *l > super::MAX_LAG_SECONDS);
+    let lag = lag.map(|l| format!("{l} s behind"));
+    let heartbeat = member.status.and_then(|s| s.message.clone());
+    heartbeat.filter(|m| !m.is_empty()).or(lag)
+}
+
+/// A known member that came back without its data must not vote with an empty disk: its `_id` goes, and it joins
+/// again as a new one.
+pub(super) fn replace_empty_disks(
+    primary: Primary<'_>,
+    members: &[Member<'_>],
+    verdict: &mut Verdict,
+) {
+    for member in members.iter().filter(|m| has_lost_its_data(m)) {
+        let (id, host) = (member.config.id, member.config.host.clone());
+        match safety::majority_without(members, id) {
+            Ok(()) => {
+                let mut config = primary.report.config.next();
+                config.members.retain(|m| m.id != id);
+                let changes = vec![MemberChange::Remove { id, host }];
+                reconfigure(primary, config, changes, verdict);
+            }
+            Err(risk) => verdict.faults.push(Fault::EmptyDisk {
+                host,
+                healthy: risk.healthy,
+                voters: risk.voters,
+            }),
+        }
+    }
+}
+
+fn has_lost_its_data(member: &Member<'_>) -> bool {
+    let Some(report) = member.seat().and_then(Seat::report) else {
+        return false;
+    };
+    let copies_again = |state, sync: bool| state == MemberState::Startup2 && sync;
+    match &report.replication {
+        Replication::NotYetInitialised { .. } => !member.newly_added,
+        Replication::InSet(set) => {
+            !member.newly_added
+                && member.config.votes > 0
+                && copies_again(set.state, set.initial_sync.is_some())
+        }
+        Replication::NotEnabled | Replication::LoadingConfig => false,
+    }
+}
+
+/// A member reached under a wrong name gets its task's. A held member's name is out of DNS: when all who have the
+/// data are held, nobody else could copy from them, so they are reached at their addresses for that time.
+pub(super) fn rehost(
+    roster: &Roster<'_>,
+    primary: Primary<'_>,
+    members: &[Member<'_>],
+    verdict: &mut Verdict,
+) {
+    let mut config = primary.report.config.next();
+    let mut changes = Vec::new();
+    let held_only = !members
+        .iter()
+        .any(|m| m.stays() && m.state().is_data_bearing());
+    let someone_waits = roster.wanted.iter().any(|s| s.report().is_some());
+    for member in members {
+        let to = match member.standing {
+            Standing::Stays(seat) if member.config.host != seat.host => seat.host.clone(),
+            Standing::Leaves {
+                seat: Some(seat), ..
+            }
+            | Standing::NoWord { seat: Some(seat) }
+            | Standing::Restarts { old: seat }
+                if held_only && someone_waits && seat.is_held() && seat.report().is_some() =>
+            {
+                let Some(address) = seat.address else {
+                    continue;
+                };
+                Host::new(address.to_string())
+            }
+            Standing::Leaves { .. }
+            | Standing::NoWord { .. }
+            | Standing::Restarts { .. }
+            | Standing::Stays(_)
+            | Standing::Stranger => continue,
+        };
+        if member.config.host == to || config.member_at(&to).is_some() {
+            continue;
+        }
+        if let Some(m) = config.members.iter_mut().find(|m| m.id == member.config.id) {
+            let (id, from) = (m.id, m.host.clone());
+            m.rehost(to.clone());
+            changes.push(MemberChange::Rehost { id, from, to });
+        }
+    }
+    reconfigure(primary, config, changes, verdict);
+}
+
+/// Adds all who are ready to join, at once: none of them votes before its initial sync is done.
+pub(super) fn add_newcomers(
+    roster: &Roster<'_>,
+    primary: Primary<'_>,
+    members: &[Member<'_>],
+    verdict: &mut Verdict,
+) {
+    let mut config = primary.report.config.next();
+    let mut changes = Vec::new();
+    for seat in &roster.wanted {
+        if seat_of(members, seat).is_some() || !joins(roster, seat) {
+            continue;
+        }
+        if config.members.len() >= MAX_MEMBERS {
+            break;
+        }
+        let id = primary.report.config.fresh_id(changes.len());
+        let mut member = match predecessor(members, seat) {
+            Some(old) => succeed(old.config, id, seat),
+            None => new_member(roster, seat, id),
+        };
+        if member.votes > 0 && config.votes() >= MAX_VOTERS {
+            member.put_beyond_seven();
+        }
+        changes.push(MemberChange::Add {
+            id,
+            host: seat.host.clone(),
+            votes: member.votes > 0,
+        });
+        config.members.push(member);
+    }
+    reconfigure(primary, config, changes, verdict);
+}
+
+/// Whether a task's mongod may be added: it answers, and it is empty or one of ours from before.
+fn joins(roster: &Roster<'_>, seat: &Seat<'_>) -> bool {
+    let old_task_lives = roster
+        .leaving
+        .iter()
+        .any(|l| l.host == seat.host && l.report().is_some());
+    let willing = match seat.report().map(|r| &r.replication) {
+        Some(Replication::NotYetInitialised { collections }) => *collections == 0,
+        Some(Replication::InSet(_)) => roster.is_ours(seat),
+        Some(Replication::NotEnabled | Replication::LoadingConfig) | None => false,
+    };
+    willing && is_fit(seat) && !old_task_lives
+}
+
+/// The member that this task comes in place of: same slot, on its way out.
+fn predecessor<'m, 'a>(members: &'m [Member<'a>], seat: &Seat<'_>) -> Option<&'m Member<'a>> {
+    let intent_slot = seat.task.slot?;
+    members.iter().find(|m| {
+        let slot = match m.standing {
+            Standing::Leaves { slot, .. } => slot,
+            Standing::Stays(_)
+            | Standing::Restarts { .. }
+            | Standing::NoWord { .. }
+            | Standing::Stranger => None,
+        };
+        slot == Some(intent_slot)
+    })
+}
+
+/// A successor inherits what a person gave to the member before it.
+fn succeed(old: &MemberConfig, id: crate::names::MemberId, seat: &Seat<'_>) -> MemberConfig {
+    let mut member = old.clone();
+    if member.is_beyond_seven() {
+        member.give_vote();
+    }
+    member.rehost(seat.host.clone());
+    member.id = id;
+    member
+}
+
+/// How many leavers may go without the set falling under what the service asks for.
+pub(super) fn spare_leavers(roster: &Roster<'_>, members: &[Member<'_>]) -> i64 {
+    let ready = members.iter().filter(|m| m.stays() && m.is_ready()).count() as i64;
+    let leavers = members
+        .iter()
+        .filter(|m| m.leaves() && !m.newly_added)
+        .count() as i64;
+    ready + leavers - i64::try_from(roster.intent.replicas).unwrap_or(i64::MAX)
+}
+
+/// Removes leavers: at most one voter at a time, and none that is still needed.
+pub(super) fn remove_leavers(
+    roster: &Roster<'_>,
+    primary: Primary<'_>,
+    members: &[Member<'_>],
+    verdict: &mut Verdict,
+) {
+    let mut spare = spare_leavers(roster, members);
+    let mut config = primary.report.config.next();
+    let mut changes = Vec::new();
+    let mut voter_goes = false;
+    let mut leavers: Vec<_> = members.iter().filter(|m| m.leaves()).collect();
+    leavers.sort_by_key(|m| (m.is_healthy(), m.config.priority > 0.0, m.config.id));
+    for member in leavers {
+        let (id, host) = (member.config.id, member.config.host.clone());
+        if id == primary.id {
+            continue;
+        }
+        if spare <= 0 && !member.newly_added && !goes_anyway(member) {
+            verdict.wait(Waiting::SuccessorNotReady {
+                host,
+                ready: members.iter().filter(|m| m.stays() && m.is_ready()).count(),
+                wanted: roster.intent.replicas,
+            });
+            continue;
+        }
+        if member.votes {
+            if voter_goes {
+                continue;
+            }
+            if let Err(risk) = safety::majority_without(members, id) {
+                verdict.wait(Waiting::MajorityAtRisk {
+                    host,
+                    healthy: risk.healthy,
+                    voters: risk.voters,
+                    needed: risk.needed,
+                });
+                continue;
+            }
+            voter_goes = true;
+        }
+        if !member.newly_added {
+            spare -= 1;
+        }
+        config.members.retain(|m| m.id != id);
+        changes.push(MemberChange::Remove { id, host });
+    }
+    reconfigure(primary, config, changes, verdict);
+}
+
+/// Scaled down, and about to be ended by SIGTERM whatever we do: better removed while there is a majority.
+fn goes_anyway(member: &Member<'_>) -> bool {
+    match member.standing {
+        Standing::Leaves {
+            seat, scaled_down, ..
+        } => scaled_down && !seat.is_some_and(Seat::is_held),
+        Standing::Stays(_)
+        | Standing::Restarts { .. }
+        | Standing::NoWord { .. }
+        | Standing::Stranger => false,
+    }
+}
+
+/// Gives a vote that has become free to a member that waited for it.
+pub(super) fn give_votes(primary: Primary<'_>, members: &[Member<'_>], verdict: &mut Verdict) {
+    let mut config = primary.report.config.next();
+    if config.votes() >= MAX_VOTERS {
+        return;
+    }
+    let waits = |m: &&Member<'_>| m.config.is_beyond_seven() && m.stays() && m.is_ready();
+    let Some(next) = members.iter().find(waits) else {
+        return;
+    };
+    let (id, host) = (next.config.id, next.config.host.clone());
+    if let Some(member) = config.members.iter_mut().find(|m| m.id == id) {
+        member.give_vote();
+    }
+    reconfigure(
+        primary,
+        config,
+        vec![MemberChange::GiveVote { id, host }],
+        verdict,
+    );
+}
+
+fn reconfigure(
+    primary: Primary<'_>,
+    config: SetConfig,
+    changes: Vec<MemberChange>,
+    verdict: &mut Verdict,
+) {
+    let Some(on) = primary.seat.target().filter(|_| !changes.is_empty()) else {
+        return;
+    };
+    verdict.step(Step::Reconfigure {
+        key: primary.key.clone(),
+        on,
+        base: Box::new(primary.report.config.clone()),
+        changes,
+        config: Box::new(config),
+    });
+}

@@ -1,0 +1,61 @@
+//! Restarts in place: one member at a time, secondaries first, the primary handed over before its turn.
+
+use super::Verdict;
+use super::election::hand_over;
+use super::roster::{Member, Primary, Roster, Seat, Standing};
+use super::safety;
+use crate::step::{Ending, Step, Waiting};
+
+/// Ends the next member whose new task waits for its name and data.
+pub(super) fn restart_in_place(
+    roster: &Roster<'_>,
+    primary: Primary<'_>,
+    members: &[Member<'_>],
+    verdict: &mut Verdict,
+) {
+    let restarts = |m: &&Member<'_>| matches!(m.standing, Standing::Restarts { .. });
+    let mut waiting: Vec<_> = members.iter().filter(restarts).collect();
+    waiting.sort_by_key(|m| (m.config.id == primary.id, m.config.host.clone()));
+    let Some(next) = waiting.first() else {
+        return;
+    };
+    let host = next.config.host.clone();
+    let unwell = members.iter().find(|m| {
+        let counts = m.stays() || matches!(m.standing, Standing::Restarts { .. });
+        counts && !m.is_ready() && m.config.id != next.config.id
+    });
+    if let Some(other) = unwell {
+        verdict.wait(Waiting::RestartInTurn {
+            host,
+            other: other.config.host.clone(),
+            state: other.state(),
+        });
+        return;
+    }
+    if let Err(risk) = safety::majority_during_restart(members, next.config.id) {
+        verdict.wait(Waiting::MajorityAtRisk {
+            host,
+            healthy: risk.healthy,
+            voters: risk.voters,
+            needed: risk.needed,
+        });
+        return;
+    }
+    let is_primary = next.config.id == primary.id;
+    if is_primary && members.len() > 1 {
+        hand_over(roster, members, next, verdict);
+        return;
+    }
+    match next.seat().filter(|s| s.is_held()).and_then(Seat::target) {
+        Some(on) => verdict.step(Step::ShutDown {
+            key: roster.intent.key.clone(),
+            on,
+            why: if is_primary {
+                Ending::RestartAlone
+            } else {
+                Ending::Restart
+            },
+        }),
+        None => verdict.wait(Waiting::Restarting { host }),
+    }
+}

@@ -1,0 +1,5 @@
+//! What people and scripts see: `/status`, `/healthz`, `/readyz`, `/metrics`. All read-only.
+
+pub mod document;
+pub mod http;
+mod metrics;

@@ -1,0 +1,53 @@
+//! All scenarios, each named after what it shows.
+
+mod adopt;
+mod nodes;
+mod replica_set;
+mod smoke;
+mod update;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::lab::Lab;
+use crate::overlay::Load;
+use crate::scenario::Scenario;
+
+/// The stack file that people deploy.
+const THREE_MEMBERS: &str = "stack/replica-set.yml";
+
+/// Every scenario, in the order in which they run.
+pub fn all() -> Vec<Scenario> {
+    [smoke::all(), replica_set::all()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// A converged set of so many members.
+fn deployed(lab: &mut Lab, members: u64) -> Result<()> {
+    lab.deploy("app", THREE_MEMBERS, &[])?;
+    if members != 3 {
+        lab.scale("mongo", members)?;
+    }
+    let voters = usize::try_from(members)?.min(7);
+    lab.await_members(members as usize, voters, Duration::from_secs(90))
+}
+
+/// Ends the load: nothing lost, and no client saw an error.
+fn judge_without_errors(lab: &mut Lab, load: Load) -> Result<()> {
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    verdict.assert_no_errors()
+}
+
+/// The `_id`s of all members, as the primary has them.
+fn member_ids(lab: &mut Lab) -> Result<Vec<i32>> {
+    let config = lab.replset_config()?;
+    let members = config
+        .get_array("members")?
+        .iter()
+        .filter_map(|m| m.as_document());
+    Ok(members.filter_map(|m| m.get_i32("_id").ok()).collect())
+}

@@ -1,0 +1,183 @@
+//! Sets that exist already.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use mongodb::bson::{Document, doc};
+
+use super::{THREE_MEMBERS, deployed, member_ids};
+use crate::lab::Lab;
+use crate::scenario::Scenario;
+
+/// The scenarios of this file.
+pub fn all() -> Vec<Scenario> {
+    vec![
+        Scenario::new("stack_removed_and_deployed_again_finds_its_set", redeployed).shape(1, 0),
+        Scenario::new(
+            "hand_made_set_is_adopted_and_changes_by_hand_survive",
+            hand_made,
+        ),
+        Scenario::new("five_three_five_takes_the_old_volumes_back", old_volumes).shape(1, 0),
+        Scenario::new("empty_disk_under_an_old_name_joins_anew", empty_disk).shape(1, 0),
+    ]
+}
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn redeployed(lab: &mut Lab) -> Result<()> {
+    deployed(lab, 3)?;
+    let before = identity(&lab.replset_config()?)?;
+    let host = lab.primary()?;
+    let note =
+        doc! {"insert": "kept", "documents": [{"_id": 1}], "writeConcern": {"w": "majority"}};
+    lab.mongo(&host)?.run("test", note)?;
+    lab.remove("app")?;
+    lab.await_until("all mongods have ended", Duration::from_secs(20), |lab| {
+        Ok(lab
+            .all_tasks()?
+            .iter()
+            .all(|t| t["Status"]["State"] != "running"))
+    })?;
+    lab.await_until(
+        "the stack's network is gone",
+        Duration::from_secs(20),
+        |lab| {
+            Ok(!lab
+                .docker(&["network", "ls", "--format", "{{.Name}}"])?
+                .contains("app_mongo"))
+        },
+    )?;
+    lab.deploy("app", THREE_MEMBERS, &[])?;
+    lab.await_members(3, 3, SOON)?;
+    ensure!(
+        identity(&lab.replset_config()?)? == before,
+        "another set was initiated"
+    );
+    let host = lab.primary()?;
+    let found = lab.mongo(&host)?.run("test", doc! {"count": "kept"})?;
+    ensure!(found.get_i32("n")? == 1, "the data is gone: {found}");
+    Ok(())
+}
+
+fn identity(config: &Document) -> Result<Document> {
+    Ok(config.get_document("settings")?.clone())
+}
+
+const WITHOUT_AGENT: &str = "
+version: '3.8'
+services:
+  agent:
+    deploy:
+      mode: global
+      placement: {constraints: ['node.labels.nowhere == true']}
+";
+
+fn hand_made(lab: &mut Lab) -> Result<()> {
+    lab.deploy_with("app", THREE_MEMBERS, &[], &[WITHOUT_AGENT])?;
+    lab.await_tasks("mongo", 3, SOON)?;
+    let tasks = lab.running("mongo")?;
+    let mut members = Vec::new();
+    for (id, task) in (0..).zip(&tasks) {
+        let node = task
+            .node
+            .map(|n| lab.node_id(n).to_owned())
+            .unwrap_or_default();
+        members.push(doc! {"_id": id, "host": format!("app_mongo-{}-{node}:27017", task.slot), "tags": {"by": "hand"}});
+    }
+    let first = members[0].get_str("host")?.to_owned();
+    lab.await_until("the first mongod answers", SOON, |lab| {
+        Ok(lab.mongo(&first)?.run("admin", doc! {"hello": 1}).is_ok())
+    })?;
+    lab.await_until("it is initiated by hand", SOON, |lab| {
+        let config = doc! {"replSetInitiate": {"_id": "rs", "members": members.clone()}};
+        Ok(lab.mongo(&first)?.run("admin", config).is_ok())
+    })?;
+    lab.await_until("it has a primary", SOON, |lab| lab.primary().map(|_| true))?;
+    let made = lab.replset_config()?;
+    lab.deploy("app", THREE_MEMBERS, &[])?;
+    lab.await_members(3, 3, SOON)?;
+    let adopted = lab.replset_config()?;
+    ensure!(
+        identity(&made)? == identity(&adopted)?,
+        "another set: {adopted}"
+    );
+    change_by_hand(lab)?;
+    lab.scale("mongo", 5)?;
+    lab.await_members(5, 5, SOON)?;
+    lab.scale("mongo", 3)?;
+    lab.await_members(3, 3, SOON)?;
+    let kept = lab.replset_config()?;
+    let member = kept
+        .get_array("members")?
+        .iter()
+        .filter_map(|m| m.as_document());
+    let changed = member.filter(|m| m.get_f64("priority").is_ok_and(|p| p == 3.0));
+    let tags: Vec<_> = changed
+        .filter_map(|m| m.get_document("tags").ok())
+        .collect();
+    ensure!(
+        tags == [&doc! {"rack": "7"}],
+        "what a person changed is gone: {kept}"
+    );
+    Ok(())
+}
+
+/// As a person would by `rs.reconfig`: priority and tags of the first member.
+fn change_by_hand(lab: &mut Lab) -> Result<()> {
+    let mut config = lab.replset_config()?;
+    let version = config.get_i32("version")?;
+    config.insert("version", version + 1);
+    if let Some(first) = config.get_array_mut("members")?[0].as_document_mut() {
+        first.insert("priority", 3.0);
+        first.insert("tags", doc! {"rack": "7"});
+    }
+    let primary = lab.primary()?;
+    lab.mongo(&primary)?
+        .run("admin", doc! {"replSetReconfig": config})
+        .map(drop)
+}
+
+fn old_volumes(lab: &mut Lab) -> Result<()> {
+    deployed(lab, 5)?;
+    let before = member_ids(lab)?;
+    let load = lab.start_load()?;
+    lab.scale("mongo", 3)?;
+    lab.await_members(3, 3, SOON)?;
+    lab.scale("mongo", 5)?;
+    lab.await_members(5, 5, SOON)?;
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    verdict.assert_no_errors()?;
+    let after = member_ids(lab)?;
+    let new = after.iter().filter(|id| !before.contains(id)).count();
+    ensure!(
+        new == 2,
+        "who came back must have a new _id: {before:?}, then {after:?}"
+    );
+    Ok(())
+}
+
+/// A volume that is deleted under its name: the member must not vote with an empty disk under its old `_id`.
+fn empty_disk(lab: &mut Lab) -> Result<()> {
+    deployed(lab, 3)?;
+    let before = member_ids(lab)?;
+    let load = lab.start_load()?;
+    let primary = lab.primary_task()?.slot;
+    let slot = (1..=3).find(|s| *s != primary).unwrap_or(1);
+    lab.run_on_node(1, &["sh", "-c", &empty_volume(slot)])?;
+    lab.kill_mongod(slot)?;
+    lab.await_until("the member has a new _id", SOON, |lab| {
+        let after = member_ids(lab)?;
+        Ok(after.len() == 3 && after.iter().any(|id| !before.contains(id)))
+    })?;
+    lab.await_members(3, 3, SOON)?;
+    let verdict = load.stop()?;
+    lab.judge(&verdict)
+}
+
+/// Deletes what a volume holds, while mongod still has its files open.
+fn empty_volume(slot: u64) -> String {
+    format!(
+        "dir=$(docker volume inspect -f '{{{{.Mountpoint}}}}' app_mongo-{slot}) && find \"$dir\" -mindepth 1 -delete"
+    )
+}

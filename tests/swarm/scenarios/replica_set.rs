@@ -1,0 +1,135 @@
+//! A set comes up, grows and shrinks.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::{THREE_MEMBERS, deployed};
+use crate::lab::Lab;
+use crate::scenario::Scenario;
+
+/// The scenarios of this file.
+pub fn all() -> Vec<Scenario> {
+    vec![
+        Scenario::new("deploy_initiates_once_and_converges", deploy),
+        Scenario::new("scale_3_5_7_9_and_back_to_3", grow).limit(240),
+        Scenario::new("scale_7_to_2_with_the_primary_leaving", shrink_far),
+        Scenario::new("scale_5_to_1_at_once", shrink_to_one),
+        Scenario::new("scale_to_zero_and_back", zero_and_back).shape(1, 0),
+    ]
+}
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn deploy(lab: &mut Lab) -> Result<()> {
+    lab.deploy("app", THREE_MEMBERS, &[])?;
+    lab.await_members(3, 3, SOON)?;
+    ensure!(
+        lab.config_objects()? == ["swarmset.app.rs"],
+        "the claim is missing: {:?}",
+        lab.config_objects()?
+    );
+    let config = lab.replset_config()?;
+    ensure!(
+        config.get_i32("version")? == 1,
+        "more than one configuration was needed: {config}"
+    );
+    for node in 1..=3 {
+        let status = lab.status_of(node)?;
+        ensure!(
+            status["version"] == 1 && status["sets"][0]["set"] == "rs",
+            "agent {node}: {status}"
+        );
+        ensure!(
+            lab.agent(node, "/healthz")?.code == 200,
+            "agent {node} is not healthy"
+        );
+        ensure!(
+            lab.agent(node, "/metrics")?.code == 200,
+            "agent {node} has no metrics"
+        );
+    }
+    let load = lab.start_load()?;
+    std::thread::sleep(Duration::from_secs(3));
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    verdict.assert_no_errors()
+}
+
+fn grow(lab: &mut Lab) -> Result<()> {
+    deployed(lab, 3)?;
+    let load = lab.start_load()?;
+    for (members, voters) in [(5, 5), (7, 7), (9, 7)] {
+        lab.scale("mongo", members as u64)?;
+        lab.await_members(members, voters, SOON)?;
+    }
+    lab.scale("mongo", 3)?;
+    lab.await_members(3, 3, SOON)?;
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    verdict.assert_no_errors()
+}
+
+fn shrink_far(lab: &mut Lab) -> Result<()> {
+    deployed(lab, 7)?;
+    let load = lab.start_load()?;
+    std::thread::sleep(Duration::from_secs(2));
+    primary_to_highest_slot(lab)?;
+    lab.scale("mongo", 2)?;
+    lab.await_members(2, 2, SOON)?;
+    lab.await_tasks("mongo", 2, SOON)?;
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    verdict.assert_no_errors()
+}
+
+fn shrink_to_one(lab: &mut Lab) -> Result<()> {
+    deployed(lab, 5)?;
+    let load = lab.start_load()?;
+    lab.scale("mongo", 1)?;
+    lab.await_members(1, 1, SOON)?;
+    lab.await_tasks("mongo", 1, SOON)?;
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    verdict.assert_no_errors()
+}
+
+/// Swarm's victims are the highest slots on the fullest nodes; the highest slot of all is always one.
+fn primary_to_highest_slot(lab: &mut Lab) -> Result<()> {
+    let highest = lab
+        .running("mongo")?
+        .iter()
+        .map(|t| t.slot)
+        .max()
+        .unwrap_or(0);
+    lab.await_until("the primary is in the highest slot", SOON, |lab| {
+        if lab.primary_task()?.slot == highest {
+            return Ok(true);
+        }
+        let _ = lab
+            .mongo_in_slot(highest)?
+            .run("admin", mongodb::bson::doc! {"replSetStepUp": 1});
+        Ok(false)
+    })
+}
+
+fn zero_and_back(lab: &mut Lab) -> Result<()> {
+    deployed(lab, 3)?;
+    let before = lab.replset_config()?;
+    let load = lab.start_load()?;
+    std::thread::sleep(Duration::from_secs(2));
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    lab.scale("mongo", 0)?;
+    lab.await_until("all mongods have ended", Duration::from_secs(20), |lab| {
+        Ok(lab.tasks("mongo")?.iter().all(|t| t.state != "running"))
+    })?;
+    lab.scale("mongo", 3)?;
+    lab.await_members(3, 3, SOON)?;
+    let after = lab.replset_config()?;
+    ensure!(
+        before.get_document("settings")? == after.get_document("settings")?,
+        "another set: {before} {after}"
+    );
+    Ok(())
+}
