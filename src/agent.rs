@@ -32,6 +32,8 @@ const WAITING_TICK: Duration = Duration::from_secs(1);
 const SETTLED_TICK: Duration = Duration::from_secs(15);
 /// How long nothing must have changed before the loop slows down.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the loop stays busy after news.
+const SETTLING: Duration = Duration::from_secs(10);
 /// Between a step that could not be done yet and the next look.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -50,6 +52,7 @@ impl Agent {
     pub async fn start(
         docker_host: &str,
         scope: Scope,
+        mongods: Mongods,
         published: watch::Sender<Arc<Document>>,
     ) -> Self {
         let mut retry = Retry::default();
@@ -65,7 +68,7 @@ impl Agent {
         };
         Self {
             swarm,
-            mongods: Arc::default(),
+            mongods: Arc::new(mongods),
             history: History::default(),
             lanes: Lanes::default(),
             published,
@@ -91,11 +94,12 @@ impl Agent {
             let tick = if stopping {
                 BUSY_TICK
             } else {
-                self.tick(&observation, &plan, changed.elapsed())
+                self.tick(&observation, changed.elapsed())
             };
             tokio::select! {
                 () = sleep(tick) => {}
-                () = news.notified() => {}
+                // What an event announces shows in the tasks only a moment later.
+                () = news.notified() => changed = Instant::now(),
                 outcome = self.lanes.finished() => {
                     if outcome.is_not_yet() {
                         sleep(AGAIN).await;
@@ -149,7 +153,7 @@ impl Agent {
         node.is_none_or(|node| swarm.nodes.get(node).is_some_and(|n| n.leader))
     }
 
-    fn tick(&self, observation: &Observation, plan: &Plan, unchanged: Duration) -> Duration {
+    fn tick(&self, observation: &Observation, unchanged: Duration) -> Duration {
         let updating = |swarm: &Swarm| {
             swarm
                 .services
@@ -157,8 +161,8 @@ impl Agent {
                 .any(|s| s.update == UpdateState::Updating)
         };
         let updating = observation.swarm.seen().is_some_and(updating);
-        let quiet = plan.steps.is_empty() && plan.waiting.is_empty() && !updating;
-        if quiet && self.lanes.are_free() {
+        let settled = self.published.borrow().converged && !updating && unchanged > SETTLING;
+        if settled {
             SETTLED_TICK
         } else if unchanged > PATIENCE || !self.acts(observation) {
             WAITING_TICK

@@ -1,11 +1,14 @@
 //! The command line.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use swarmset::agent::Agent;
+use swarmset::mongo::client::Mongods;
 use swarmset::names::{NodeId, ServiceId};
 use swarmset::status::{document::Document, http};
 use swarmset::swarm::client::Scope;
@@ -45,6 +48,9 @@ struct AgentArguments {
     /// The id of the agent's own service: members are reached in its networks.
     #[arg(long, env = "SWARMSET_SERVICE")]
     service: Option<String>,
+    /// The file that holds mongod's --keyFile; without it, mongods are talked to without authentication.
+    #[arg(long, env = "SWARMSET_KEY_FILE")]
+    key_file: Option<PathBuf>,
     /// Where /status, /healthz, /readyz and /metrics are served.
     #[arg(long, env = "SWARMSET_LISTEN", default_value = "0.0.0.0:27080")]
     listen: SocketAddr,
@@ -55,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("SWARMSET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     match Arguments::parse().command {
@@ -84,7 +91,8 @@ async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
     });
     let serve = http::serve(arguments.listen, published);
     let run = async {
-        let agent = Agent::start(&arguments.docker_host, scope, publisher);
+        let mongods = Mongods::new(arguments.key_file);
+        let agent = Agent::start(&arguments.docker_host, scope, mongods, publisher);
         tokio::select! {
             agent = agent => agent.run(stop).await,
             () = stop.notified() => {}

@@ -117,7 +117,7 @@ fn plan_set(observation: &Observation, swarm: &Swarm, intent: &Intent) -> Verdic
     }
     let members = roster.members(primary);
     membership::tell(&roster, primary, &members, &mut verdict);
-    membership::replace_empty_disks(primary, &members, &mut verdict);
+    membership::replace_empty_disks(&roster, primary, &members, &mut verdict);
     membership::rehost(&roster, primary, &members, &mut verdict);
     membership::add_newcomers(&roster, primary, &members, &mut verdict);
     election::hand_over_leaver(&roster, &members, primary, &mut verdict);

@@ -181,11 +181,6 @@ impl Lanes {
         self.refused.insert(lane.clone(), refused);
     }
 
-    /// Whether nothing is under way.
-    pub(super) fn are_free(&self) -> bool {
-        self.under_way.is_empty()
-    }
-
     /// What the status tells.
     pub(super) fn report(&self) -> Report {
         let refused = self

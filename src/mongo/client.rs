@@ -4,13 +4,16 @@ mod read;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bson::{Document, doc};
 use mongodb::Client;
 use mongodb::error::ErrorKind;
-use mongodb::options::{ClientOptions, ServerAddress, ServerMonitoringMode};
+use mongodb::options::{
+    AuthMechanism, ClientOptions, Credential, ServerAddress, ServerMonitoringMode,
+};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -62,8 +65,8 @@ pub enum MongoError {
 }
 
 /// All mongods that were talked to of late.
-#[derive(Default)]
 pub struct Mongods {
+    key_file: Option<PathBuf>,
     known: Mutex<BTreeMap<SocketAddr, Known>>,
 }
 
@@ -74,6 +77,19 @@ struct Known {
 }
 
 impl Mongods {
+    /// Talks to mongods as `__system`, by the key in this file; without one, without authentication.
+    pub fn new(key_file: Option<PathBuf>) -> Self {
+        Self {
+            key_file,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Whether a key is given.
+    pub fn authenticates(&self) -> bool {
+        self.key_file.is_some()
+    }
+
     /// Asks one mongod for all that a cycle wants to know.
     ///
     /// # Errors
@@ -200,6 +216,7 @@ impl Mongods {
         // Every cycle asks anyway; a quiescing member errs on `hello`, and would be given up.
         options.heartbeat_freq = Some(Duration::from_secs(120));
         options.server_monitoring_mode = Some(ServerMonitoringMode::Poll);
+        options.credential = self.credential().await.map_err(failed)?;
         let client = Client::with_options(options).map_err(|error| failed(error.to_string()))?;
         let known = Known {
             client,
@@ -207,6 +224,22 @@ impl Mongods {
         };
         self.lock().insert(at, known.clone());
         Ok(known)
+    }
+
+    /// mongod's internal user: its password is the key, without white space (server README, "auth").
+    async fn credential(&self) -> Result<Option<Credential>, String> {
+        let Some(path) = &self.key_file else {
+            return Ok(None);
+        };
+        let key = tokio::fs::read_to_string(path).await;
+        let key = key.map_err(|error| format!("key file {}: {error}", path.display()))?;
+        let password: String = key.split_whitespace().collect();
+        let credential = Credential::builder()
+            .username("__system".to_owned())
+            .source("local".to_owned())
+            .mechanism(AuthMechanism::ScramSha256)
+            .password(password);
+        Ok(Some(credential.build()))
     }
 
     fn forget(&self, at: SocketAddr) {

@@ -1,14 +1,19 @@
 //! Who is in the configuration: newcomers join without a vote, leavers go one voter at a time.
 
+use jiff::SignedDuration;
+
 use super::Verdict;
 use super::identity::is_fit;
 use super::initiate::new_member;
 use super::roster::{Member, Primary, Roster, Seat, Standing};
 use super::safety;
 use crate::intent::{MAX_MEMBERS, MAX_VOTERS};
-use crate::mongo::model::{MemberConfig, MemberState, Replication, SetConfig};
+use crate::mongo::model::{MemberConfig, MemberState, Replication, SetConfig, initiated_at};
 use crate::names::Host;
 use crate::step::{Fault, MemberChange, Step, Waiting};
+
+/// How long after the initiation members may be busy with their first copy, which is of an empty set.
+const FIRST_SYNC: SignedDuration = SignedDuration::from_mins(2);
 
 /// Says what holds each member up.
 pub(super) fn tell(
@@ -70,10 +75,14 @@ fn complaint(member: &Member<'_>) -> Option<String> {
 /// A known member that came back without its data must not vote with an empty disk: its `_id` goes, and it joins
 /// again as a new one.
 pub(super) fn replace_empty_disks(
+    roster: &Roster<'_>,
     primary: Primary<'_>,
     members: &[Member<'_>],
     verdict: &mut Verdict,
 ) {
+    if is_in_its_first_sync(roster, primary) {
+        return;
+    }
     for member in members.iter().filter(|m| has_lost_its_data(m)) {
         let (id, host) = (member.config.id, member.config.host.clone());
         match safety::majority_without(members, id) {
@@ -90,6 +99,14 @@ pub(super) fn replace_empty_disks(
             }),
         }
     }
+}
+
+/// The members of the first configuration all copy the initiator's data, such as it is, under their first `_id`s.
+fn is_in_its_first_sync(roster: &Roster<'_>, primary: Primary<'_>) -> bool {
+    let config = &primary.report.config;
+    let initiated = config.replica_set_id().as_ref().and_then(initiated_at);
+    let age = initiated.map(|at| roster.observation.now.duration_since(at));
+    config.version == 1 && age.is_none_or(|age| age < FIRST_SYNC)
 }
 
 fn has_lost_its_data(member: &Member<'_>) -> bool {

@@ -318,6 +318,10 @@ impl<'a> Roster<'a> {
                 detail,
             });
         }
+        if found as u64 > self.intent.replicas {
+            let wanted = self.intent.replicas;
+            verdict.wait(Waiting::TasksSurplus { found, wanted });
+        }
         for seat in &self.wanted {
             let behind_old = self.leaving.iter().any(|l| l.host == seat.host);
             match seat.reading {

@@ -28,6 +28,16 @@ pub enum Waiting {
         /// What Swarm says of one that is not there.
         detail: Option<String>,
     },
+    /// Swarm has not yet said which tasks are to go.
+    #[error(
+        "{found} tasks are to run, and the service asks for {wanted}: Swarm has not yet said which are to go"
+    )]
+    TasksSurplus {
+        /// Tasks that are to run.
+        found: usize,
+        /// Tasks that the service asks for.
+        wanted: u64,
+    },
     /// A mongod does not answer.
     #[error("{host} does not answer yet ({why}); if it stays so, see its log: docker service logs")]
     NotAnswering {

@@ -19,10 +19,14 @@ const THREE_MEMBERS: &str = "stack/replica-set.yml";
 
 /// Every scenario, in the order in which they run.
 pub fn all() -> Vec<Scenario> {
-    [smoke::all(), replica_set::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [
+        smoke::all(),
+        replica_set::all(),
+        update::all(),
+        nodes::all(),
+        adopt::all(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// A converged set of so many members.

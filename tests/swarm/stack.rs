@@ -82,6 +82,7 @@ impl Lab {
 
     fn deploy_files(&mut self, stack: &str, files: &[String], env: &[(&str, &str)]) -> Result<()> {
         self.stack = stack.to_owned();
+        self.make_key()?;
         let images = [
             ("MONGO_IMAGE", images::MONGO),
             ("SWARMSET_IMAGE", images::AGENT),
@@ -95,6 +96,16 @@ impl Lab {
         self.spokesman()
             .docker(self.time_left()?, &args, &[&images, env].concat())?;
         self.remember_services()
+    }
+
+    /// What every stack file asks for before it is deployed.
+    fn make_key(&mut self) -> Result<()> {
+        let known = self.docker(&["secret", "ls", "--format", "{{.Name}}"])?;
+        if !known.lines().any(|name| name == "mongo-keyfile") {
+            let file = self.scratch_file("mongo-keyfile", crate::overlay::wire::KEY)?;
+            self.docker(&["secret", "create", "mongo-keyfile", &file])?;
+        }
+        Ok(())
     }
 
     fn scratch_file(&self, name: &str, text: &str) -> Result<String> {

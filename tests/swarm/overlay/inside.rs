@@ -1,11 +1,11 @@
 //! The clients' process: takes orders line by line, until there are no more.
 
 use super::load::RunningLoad;
-use super::wire::{Answer, LoadPlan, Order};
+use super::wire::{Answer, KEY, LoadPlan, Order};
 use anyhow::Result;
 use mongodb::bson::{Binary, Bson, doc, spec::BinarySubtype};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{Acknowledgment, ClientOptions, WriteConcern};
+use mongodb::options::{Acknowledgment, AuthMechanism, ClientOptions, Credential, WriteConcern};
 use mongodb::{Client, Database};
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -88,11 +88,22 @@ async fn find_primary(hosts: Vec<String>) -> Option<String> {
     claims.into_iter().flatten().max().map(|(_, host)| host)
 }
 
+/// mongod's own user, whose password is the key.
+fn by_key() -> Credential {
+    Credential::builder()
+        .username("__system".to_owned())
+        .source("local".to_owned())
+        .mechanism(AuthMechanism::ScramSha256)
+        .password(KEY.to_owned())
+        .build()
+}
+
 /// Each command has a connection of its own: nothing is remembered of a member that comes and goes.
 async fn run(host: &str, database: &str, command: mongodb::bson::Document) -> Answer {
     let done = async {
         let mut options =
             ClientOptions::parse(format!("mongodb://{host}/?directConnection=true")).await?;
+        options.credential = Some(by_key());
         options.server_selection_timeout = Some(Duration::from_secs(3));
         options.connect_timeout = Some(Duration::from_secs(2));
         let client = Client::with_options(options)?;
@@ -125,6 +136,7 @@ fn refusal(why: &Error) -> Answer {
 pub async fn client_of_set(plan: &LoadPlan) -> Result<Database> {
     let mut options =
         ClientOptions::parse(format!("mongodb://{}/?replicaSet={}", plan.seed, plan.set)).await?;
+    options.credential = Some(by_key());
     options.connect_timeout = Some(Duration::from_secs(2));
     options.heartbeat_freq = Some(Duration::from_secs(2));
     options.max_pool_size = Some(20);

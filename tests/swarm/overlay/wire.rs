@@ -4,6 +4,9 @@ use crate::history::Verdict;
 use mongodb::bson::Document;
 use serde::{Deserialize, Serialize};
 
+/// The key that members, agents and clients of the lab know each other by.
+pub const KEY: &str = "bGFiIGtleSwgZm9yIHRlc3RzIG9ubHksIG5vdCBmb3IgYW55dGhpbmcgZWxzZQ";
+
 /// What the clients' process is told to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {

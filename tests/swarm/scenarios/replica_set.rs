@@ -72,9 +72,9 @@ fn grow(lab: &mut Lab) -> Result<()> {
 
 fn shrink_far(lab: &mut Lab) -> Result<()> {
     deployed(lab, 7)?;
+    primary_to_highest_slot(lab)?;
     let load = lab.start_load()?;
     std::thread::sleep(Duration::from_secs(2));
-    primary_to_highest_slot(lab)?;
     lab.scale("mongo", 2)?;
     lab.await_members(2, 2, SOON)?;
     lab.await_tasks("mongo", 2, SOON)?;

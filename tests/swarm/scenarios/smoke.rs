@@ -24,10 +24,11 @@ version: "3.8"
 services:
   mongo:
     image: ${MONGO_IMAGE}
-    command: [mongod, --replSet, rs, --bind_ip_all, --wiredTigerCacheSizeGB, "${MONGO_CACHE_GB}",
+    command: [mongod, --replSet, rs, --bind_ip_all, --keyFile, /run/secrets/mongo-keyfile, --wiredTigerCacheSizeGB, "${MONGO_CACHE_GB}",
               --setParameter, shutdownTimeoutMillisForSignaledShutdown=0]
     hostname: "{{.Service.Name}}-{{.Task.Slot}}-{{.Node.ID}}"
     networks: [mongo]
+    secrets: [{source: mongo-keyfile, uid: "999", gid: "999", mode: 0400}]
     volumes: ["data:/data/db"]
     stop_signal: SIGCONT
     stop_grace_period: 15m
@@ -37,6 +38,8 @@ services:
       placement: {constraints: ["node.role != ${ROLE}"]}
 networks:
   mongo: {driver: overlay, attachable: true}
+secrets:
+  mongo-keyfile: {external: true}
 volumes:
   data: {name: "{{.Service.Name}}-{{.Task.Slot}}"}
 "#;

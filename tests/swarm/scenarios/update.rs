@@ -82,7 +82,7 @@ fn twice(lab: &mut Lab) -> Result<()> {
         "mongo",
         &[
             "--args",
-            "mongod --replSet rs --bind_ip_all --wiredTigerCacheSizeGB 0.26",
+            "mongod --replSet rs --bind_ip_all --keyFile /run/secrets/mongo-keyfile --wiredTigerCacheSizeGB 0.26",
         ],
     )?;
     await_roll_out(lab, &before, ROLLED_OUT)?;
