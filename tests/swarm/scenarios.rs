@@ -1,7 +1,9 @@
 //! All scenarios, each named after what it shows.
 
 mod adopt;
+mod agent;
 mod nodes;
+mod refuse;
 mod replica_set;
 mod smoke;
 mod update;
@@ -17,6 +19,9 @@ use crate::scenario::Scenario;
 /// The stack file that people deploy.
 const THREE_MEMBERS: &str = "stack/replica-set.yml";
 
+/// Long enough for anything that needs no time-out of Swarm's or MongoDB's own.
+const SOON: Duration = Duration::from_secs(60);
+
 /// Every scenario, in the order in which they run.
 pub fn all() -> Vec<Scenario> {
     let all = [
@@ -25,6 +30,8 @@ pub fn all() -> Vec<Scenario> {
         update::all(),
         nodes::all(),
         adopt::all(),
+        agent::all(),
+        refuse::all(),
     ];
     all.into_iter().flatten().collect()
 }
@@ -54,4 +61,23 @@ fn member_ids(lab: &mut Lab) -> Result<Vec<i32>> {
         .iter()
         .filter_map(|m| m.as_document());
     Ok(members.filter_map(|m| m.get_i32("_id").ok()).collect())
+}
+
+/// Swarm's victims are the highest slots on the fullest nodes; the highest slot of all is always one.
+fn primary_to_highest_slot(lab: &mut Lab) -> Result<()> {
+    let highest = lab
+        .running("mongo")?
+        .iter()
+        .map(|t| t.slot)
+        .max()
+        .unwrap_or(0);
+    lab.await_until("the primary is in the highest slot", SOON, |lab| {
+        if lab.primary_task()?.slot == highest {
+            return Ok(true);
+        }
+        let _ = lab
+            .mongo_in_slot(highest)?
+            .run("admin", mongodb::bson::doc! {"replSetStepUp": 1});
+        Ok(false)
+    })
 }

@@ -123,31 +123,30 @@ impl Asked<'_> {
     }
 
     async fn in_set(&self, status: Option<Document>) -> Result<SetReport, MongoError> {
-        let stored = self.stored_config().await?;
         let mut status = match status {
             Some(status) => parse("replSetGetStatus", status)?,
             None => Status::removed(),
         };
         let state = MemberState::from_number(status.my_state);
-        let (shown, committed) = if state == MemberState::Primary {
-            let question = doc! { "replSetGetConfig": 1, "commitmentStatus": true };
-            let answer = self.admin(question).await?;
-            let committed = answer.get_bool("commitmentStatus").ok();
-            (answer.get_document("config").ok().cloned(), committed)
-        } else {
-            (None, None)
+        let leads = state == MemberState::Primary;
+        let mut question = doc! { "replSetGetConfig": 1 };
+        if leads {
+            question.insert("commitmentStatus", true);
+        }
+        let mut answer = self.admin(question).await?;
+        let committed = answer.get_bool("commitmentStatus").ok();
+        let config = answer.remove("config").unwrap_or_default();
+        let config: SetConfig = match config {
+            Bson::Document(config) => parse("replSetGetConfig", config)?,
+            _ => return Err(not_understood("replSetGetConfig", "it has no config")),
         };
-        let stored = stored.ok_or_else(|| not_understood("local.system.replset", "it is empty"))?;
-        let mut config: SetConfig = parse("local.system.replset", stored)?;
-        let mut newly_added = BTreeSet::new();
-        for member in &mut config.members {
-            if member.other.remove("newlyAdded").is_some() {
-                newly_added.insert(member.id);
-            }
-        }
-        if let Some(shown) = shown {
-            config = parse("replSetGetConfig", shown)?;
-        }
+        // Only the stored configuration shows it, and it cannot be read during an initial sync.
+        let stored = if leads {
+            self.stored_config().await?
+        } else {
+            None
+        };
+        let newly_added = stored.map(|s| newly_added(&s)).unwrap_or_default();
         let self_id = status.members.iter().find(|m| m.is_self).map(|m| m.id);
         Ok(SetReport {
             state,
@@ -164,6 +163,16 @@ impl Asked<'_> {
                 .collect(),
         })
     }
+}
+
+/// The members of a stored configuration that are marked `newlyAdded`.
+fn newly_added(stored: &Document) -> BTreeSet<MemberId> {
+    let members = stored.get_array("members").into_iter().flatten();
+    let marked = members
+        .filter_map(Bson::as_document)
+        .filter(|m| m.contains_key("newlyAdded"));
+    let ids = marked.filter_map(|m| whole(m, "_id").and_then(|id| i32::try_from(id).ok()));
+    ids.map(MemberId).collect()
 }
 
 fn not_understood(command: &'static str, why: impl ToString) -> MongoError {

@@ -140,7 +140,13 @@ fn set(
         .cloned()
         .collect();
     let no_step = doing.is_empty() && !plan.steps.iter().any(|s| *s.key() == intent.key);
-    let quiet = waiting.is_empty() && faults.is_empty() && no_step && roster.leaving.is_empty();
+    // What is left of a task on a node that is down says nothing of the set.
+    let may_still_run = |seat: &Seat<'_>| {
+        let node = seat.task.node.as_ref().and_then(|id| swarm.nodes.get(id));
+        seat.report().is_some() || node.is_some_and(|n| n.ready)
+    };
+    let all_left = !roster.leaving.iter().any(may_still_run);
+    let quiet = waiting.is_empty() && faults.is_empty() && no_step && all_left;
     let whole = match intent.replicas {
         0 => roster.wanted.is_empty(),
         wanted => {

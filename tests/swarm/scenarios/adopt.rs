@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use mongodb::bson::{Document, doc};
 
-use super::{THREE_MEMBERS, deployed, member_ids};
+use super::{SOON, THREE_MEMBERS, deployed, member_ids};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -21,8 +21,6 @@ pub fn all() -> Vec<Scenario> {
         Scenario::new("empty_disk_under_an_old_name_joins_anew", empty_disk).shape(1, 0),
     ]
 }
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn redeployed(lab: &mut Lab) -> Result<()> {
     deployed(lab, 3)?;

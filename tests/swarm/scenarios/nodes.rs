@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{deployed, judge_without_errors};
+use super::{SOON, deployed, judge_without_errors};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 use crate::stack::Task;
@@ -23,7 +23,6 @@ pub fn all() -> Vec<Scenario> {
     ]
 }
 
-const SOON: Duration = Duration::from_secs(60);
 /// Swarm needs 16 s to call a node down, and the newcomer a few more to catch up.
 const WHOLE_AGAIN: Duration = Duration::from_secs(90);
 /// A held task is replaced after 60 s.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{THREE_MEMBERS, deployed};
+use super::{SOON, THREE_MEMBERS, deployed, primary_to_highest_slot};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -18,8 +18,6 @@ pub fn all() -> Vec<Scenario> {
         Scenario::new("scale_to_zero_and_back", zero_and_back).shape(1, 0),
     ]
 }
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn deploy(lab: &mut Lab) -> Result<()> {
     lab.deploy("app", THREE_MEMBERS, &[])?;
@@ -92,25 +90,6 @@ fn shrink_to_one(lab: &mut Lab) -> Result<()> {
     let verdict = load.stop()?;
     lab.judge(&verdict)?;
     verdict.assert_no_errors()
-}
-
-/// Swarm's victims are the highest slots on the fullest nodes; the highest slot of all is always one.
-fn primary_to_highest_slot(lab: &mut Lab) -> Result<()> {
-    let highest = lab
-        .running("mongo")?
-        .iter()
-        .map(|t| t.slot)
-        .max()
-        .unwrap_or(0);
-    lab.await_until("the primary is in the highest slot", SOON, |lab| {
-        if lab.primary_task()?.slot == highest {
-            return Ok(true);
-        }
-        let _ = lab
-            .mongo_in_slot(highest)?
-            .run("admin", mongodb::bson::doc! {"replSetStepUp": 1});
-        Ok(false)
-    })
 }
 
 fn zero_and_back(lab: &mut Lab) -> Result<()> {

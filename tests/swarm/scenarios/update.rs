@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{deployed, judge_without_errors, member_ids};
+use super::{SOON, deployed, judge_without_errors, member_ids};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -23,7 +23,6 @@ pub fn all() -> Vec<Scenario> {
     ]
 }
 
-const SOON: Duration = Duration::from_secs(60);
 const ROLLED_OUT: Duration = Duration::from_secs(120);
 
 /// Converged, and every task of `before` has been replaced.
