@@ -2,6 +2,7 @@
 
 mod lanes;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
 use crate::history::History;
+use crate::intent::mongod_port;
 use crate::mongo::client::Mongods;
+use crate::mongo::model::{MemberState, SetReport};
+use crate::names::NodeId;
 use crate::observation::{Observation, Reading};
 use crate::observe::observe;
 use crate::plan::plan;
@@ -30,6 +34,8 @@ const BUSY_TICK: Duration = Duration::from_millis(250);
 const WAITING_TICK: Duration = Duration::from_secs(1);
 /// When all is as it should be: events wake the loop before that.
 const SETTLED_TICK: Duration = Duration::from_secs(15);
+/// In a settled wait: between two looks at the members, through the primary.
+const GLANCE: Duration = Duration::from_secs(3);
 /// How long nothing must have changed before the loop slows down.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the loop stays busy after news.
@@ -97,7 +103,7 @@ impl Agent {
                 self.tick(&observation, changed.elapsed())
             };
             tokio::select! {
-                () = sleep(tick) => {}
+                () = rest(tick, &self.mongods, &observation) => {}
                 // What an event announces shows in the tasks only a moment later.
                 () = news.notified() => changed = Instant::now(),
                 outcome = self.lanes.finished() => {
@@ -144,13 +150,29 @@ impl Agent {
         (observation, plan)
     }
 
-    /// The agent on the Swarm's leader acts; the others watch. One that runs outside the Swarm acts.
+    /// The agent on the Swarm's leader acts, else the one with the lowest node id; the others watch. One that runs outside the Swarm acts.
     fn acts(&self, observation: &Observation) -> bool {
         let Reading::Seen(swarm) = &observation.swarm else {
             return false;
         };
-        let node = self.swarm.scope().node.as_ref();
-        node.is_none_or(|node| swarm.nodes.get(node).is_some_and(|n| n.leader))
+        let scope = self.swarm.scope();
+        let Some(own) = &scope.node else {
+            return true;
+        };
+        let runs_an_agent = |node: &NodeId| {
+            swarm.tasks.values().any(|t| {
+                Some(&t.service) == scope.agent_service.as_ref()
+                    && t.node.as_ref() == Some(node)
+                    && t.is_wanted()
+            })
+        };
+        let leader = swarm.nodes.values().find(|n| n.leader).map(|n| &n.id);
+        match leader {
+            Some(leader) if leader == own || runs_an_agent(leader) => leader == own,
+            // A drained leader has no agent.
+            Some(_) => swarm.nodes.keys().find(|n| runs_an_agent(n)) == Some(own),
+            None => false,
+        }
     }
 
     fn tick(&self, observation: &Observation, unchanged: Duration) -> Duration {
@@ -185,6 +207,32 @@ impl Agent {
             }
         }
     }
+}
+
+/// Waits for the next cycle. In a long wait it keeps an eye on the members through the primaries, since neither Swarm
+/// nor MongoDB tells of a member that goes down.
+async fn rest(tick: Duration, mongods: &Mongods, observation: &Observation) {
+    let until = Instant::now() + tick;
+    while Instant::now() + GLANCE < until {
+        sleep(GLANCE).await;
+        for (at, report) in primaries(observation) {
+            if mongods.glance(at).await.ok().as_ref() != Some(&report.member_states()) {
+                return;
+            }
+        }
+    }
+    sleep(until.saturating_duration_since(Instant::now())).await;
+}
+
+fn primaries(observation: &Observation) -> impl Iterator<Item = (SocketAddr, &SetReport)> {
+    let tasks = observation.swarm.seen().map(|swarm| &swarm.tasks);
+    observation.members.iter().filter_map(move |(id, reading)| {
+        let report = reading.seen()?.in_set()?;
+        let task = tasks?.get(id)?;
+        let ip = *task.addresses.first()?;
+        let leads = report.state == MemberState::Primary;
+        leads.then_some((SocketAddr::new(ip, mongod_port(&task.container)?), report))
+    })
 }
 
 /// Wakes the loop at news from the Swarm, again and again.

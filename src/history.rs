@@ -1,11 +1,11 @@
 //! What the agent remembers from cycle to cycle: only since when something has been so. It may be lost at any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::mongo::model::MemberReport;
-use crate::names::TaskId;
+use crate::names::{MemberId, ReplicaSetId, TaskId};
 use crate::observation::Reading;
 
 /// A fold over observations.
@@ -13,6 +13,7 @@ use crate::observation::Reading;
 pub struct History {
     swarm_unreachable: Option<Timestamp>,
     unreachable: BTreeMap<TaskId, Timestamp>,
+    had_data: BTreeSet<(ReplicaSetId, MemberId)>,
     since: BTreeMap<String, Timestamp>,
 }
 
@@ -35,6 +36,20 @@ impl History {
     /// A mongod answered.
     pub fn member_seen(&mut self, task: &TaskId) {
         self.unreachable.remove(task);
+    }
+
+    /// Which members were seen with a complete copy of the data so far.
+    pub fn had_data(&self) -> BTreeSet<(ReplicaSetId, MemberId)> {
+        self.had_data.clone()
+    }
+
+    /// Keeps in mind which members have a complete copy of the data now. Ids are never used twice, so that this only
+    /// grows, and by little.
+    pub fn note_data(&mut self, members: &BTreeMap<TaskId, Reading<MemberReport>>) {
+        let reports = members.values().filter_map(|r| r.seen()?.in_set());
+        let whole = reports.filter(|r| r.state.is_data_bearing());
+        let keys = whole.filter_map(|r| Some((r.config.replica_set_id()?, r.self_id?)));
+        self.had_data.extend(keys);
     }
 
     /// Forgets tasks that are no longer asked.

@@ -28,6 +28,9 @@ pub const MAX_MEMBERS: usize = 50;
 /// The largest number of members with a vote (same page).
 pub const MAX_VOTERS: usize = 7;
 
+/// The longest name that Swarm takes for a config object (swarmkit, `validateConfigOrSecretAnnotations`).
+const MAX_CONFIG_NAME: usize = 64;
+
 /// What one service asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Intent {
@@ -148,6 +151,14 @@ pub enum IntentError {
         /// The option.
         option: String,
     },
+    /// The claim's name would be too long for Swarm.
+    #[error(
+        "the names of cluster and set are too long: config {claim} would have over {MAX_CONFIG_NAME} characters; set {LABEL_CLUSTER} to a shorter name"
+    )]
+    LongName {
+        /// The claim's name.
+        claim: String,
+    },
     /// `--port` is not a port.
     #[error("--port {found:?}: allowed 1 to 65535")]
     BadPort {
@@ -219,13 +230,17 @@ pub fn intents(swarm: &Swarm) -> Intents {
             found.contested.insert(key.clone(), names.collect());
         }
     }
+    for names in found.contested.values_mut() {
+        names.sort();
+    }
     for (key, mut intents) in by_key {
         match intents.len() {
             1 => {
                 found.sets.extend(intents.pop().map(|i| (key, i)));
             }
             _ => {
-                let names = intents.into_iter().map(|i| i.name).collect();
+                let mut names: Vec<_> = intents.into_iter().map(|i| i.name).collect();
+                names.sort();
                 found.contested.insert(key, names);
             }
         }
@@ -266,6 +281,10 @@ pub fn intent(service: &Service) -> Option<Result<Intent, BadService>> {
         cluster: cluster(service),
         set: set_name(service, &mut errors),
     };
+    let claim = key.claim_name();
+    if claim.len() > MAX_CONFIG_NAME {
+        errors.push(IntentError::LongName { claim });
+    }
     let members = labels::member_options(&service.labels, &mut errors);
     let replicas = replicas(service, &mut errors);
     let port = port(&service.container, &mut errors);

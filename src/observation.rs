@@ -1,11 +1,11 @@
 //! What was seen in one cycle. All that [`crate::plan::plan`] knows of the world stands here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::mongo::model::MemberReport;
-use crate::names::TaskId;
+use crate::names::{MemberId, ReplicaSetId, TaskId};
 use crate::swarm::model::Swarm;
 
 /// One look at the Swarm and at every mongod in it.
@@ -17,6 +17,8 @@ pub struct Observation {
     pub swarm: Reading<Swarm>,
     /// What each task's mongod answered. A task that is not here was not asked: it has no address.
     pub members: BTreeMap<TaskId, Reading<MemberReport>>,
+    /// Members that this agent has seen with a complete copy of the data before, by set and `_id`.
+    pub had_data: BTreeSet<(ReplicaSetId, MemberId)>,
 }
 
 /// The outcome of a look. Unknown is not absent.

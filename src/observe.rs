@@ -48,10 +48,13 @@ pub async fn observe(swarm: &SwarmClient, mongods: &Mongods, history: &mut Histo
         }
         history.keep_only(&members);
     }
+    let had_data = history.had_data();
+    history.note_data(&members);
     Observation {
         now: Timestamp::now(),
         swarm,
         members,
+        had_data,
     }
 }
 

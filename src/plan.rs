@@ -110,7 +110,7 @@ fn plan_set(observation: &Observation, swarm: &Swarm, intent: &Intent) -> Verdic
         election::without_primary(&roster, &mut verdict);
         return verdict;
     };
-    if primary.report.committed == Some(false) {
+    if primary.report.committed != Some(true) {
         let version = primary.report.config.config_version();
         verdict.wait(Waiting::NotCommitted { version });
         return verdict;
@@ -119,10 +119,10 @@ fn plan_set(observation: &Observation, swarm: &Swarm, intent: &Intent) -> Verdic
     membership::tell(&roster, primary, &members, &mut verdict);
     membership::replace_empty_disks(&roster, primary, &members, &mut verdict);
     membership::rehost(&roster, primary, &members, &mut verdict);
-    membership::add_newcomers(&roster, primary, &members, &mut verdict);
     election::hand_over_leaver(&roster, &members, primary, &mut verdict);
+    membership::add_newcomers(&roster, primary, &members, &mut verdict);
+    membership::give_votes(&roster, primary, &members, &mut verdict);
     membership::remove_leavers(&roster, primary, &members, &mut verdict);
-    membership::give_votes(primary, &members, &mut verdict);
     restart::restart_in_place(&roster, primary, &members, &mut verdict);
     departure::end_former_members(&roster, primary, &mut verdict);
     verdict

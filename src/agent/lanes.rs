@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::apply::{Applied, apply};
 use crate::mongo::client::Mongods;
+use crate::names::SetKey;
 use crate::retry::Retry;
 use crate::status::document::{Event, UnderWay};
 use crate::step::{Lane, Step};
@@ -30,9 +31,9 @@ pub(super) struct Lanes {
 
 /// A step that was refused is tried again ever more seldom, until another takes its place.
 struct Refused {
+    set: SetKey,
     step: String,
     why: String,
-    since: Timestamp,
     not_before: Instant,
     retry: Retry,
 }
@@ -50,8 +51,8 @@ pub(super) struct Finished {
 pub struct Report {
     /// Under way.
     pub under_way: Vec<UnderWay>,
-    /// Refused: set, step, reason, since when.
-    pub refused: Vec<(Lane, String, String, Timestamp)>,
+    /// Refused: set, step, reason.
+    pub refused: Vec<(SetKey, String, String)>,
     /// The last ones, newest last.
     pub events: Vec<Event>,
     /// How many of each kind had which outcome.
@@ -139,7 +140,7 @@ impl Lanes {
         };
         *self.counts.entry((step.kind(), outcome)).or_default() += 1;
         match applied {
-            Applied::Refused { why } => self.refuse(lane, text.clone(), why.clone()),
+            Applied::Refused { why } => self.refuse(lane, step.key(), text.clone(), why.clone()),
             Applied::Done | Applied::AlreadyTrue => {
                 self.refused.remove(lane);
             }
@@ -166,15 +167,14 @@ impl Lanes {
         }
     }
 
-    fn refuse(&mut self, lane: &Lane, step: String, why: String) {
+    fn refuse(&mut self, lane: &Lane, set: &SetKey, step: String, why: String) {
         let before = self.refused.remove(lane).filter(|r| r.step == step);
-        let since = before.as_ref().map_or_else(Timestamp::now, |r| r.since);
         let mut retry = before.map(|r| r.retry).unwrap_or_default();
         let not_before = Instant::now() + retry.next_delay();
         let refused = Refused {
+            set: set.clone(),
             step,
             why,
-            since,
             not_before,
             retry,
         };
@@ -183,10 +183,8 @@ impl Lanes {
 
     /// What the status tells.
     pub(super) fn report(&self) -> Report {
-        let refused = self
-            .refused
-            .iter()
-            .map(|(lane, r)| (lane.clone(), r.step.clone(), r.why.clone(), r.since));
+        let refused = self.refused.values();
+        let refused = refused.map(|r| (r.set.clone(), r.step.clone(), r.why.clone()));
         Report {
             under_way: self.under_way.values().cloned().collect(),
             refused: refused.collect(),

@@ -98,6 +98,14 @@ pub struct SetReport {
 }
 
 impl SetReport {
+    /// Who is in which state, and who is reached, as it sees it.
+    pub fn member_states(&self) -> Vec<(MemberId, MemberState, bool)> {
+        self.members
+            .iter()
+            .map(|m| (m.id, m.state, m.healthy))
+            .collect()
+    }
+
     /// How it sees one member.
     pub fn member(&self, id: MemberId) -> Option<&MemberStatus> {
         self.members.iter().find(|m| m.id == id)

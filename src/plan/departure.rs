@@ -133,7 +133,11 @@ pub(super) fn extend_quiesce(roster: &Roster<'_>, verdict: &mut Verdict) {
         let longest = (grace_seconds * 1000).saturating_sub(CLOSING_MS);
         let wanted = needed.min(longest);
         let is_member = matches!(report.replication, Replication::InSet(_));
-        if is_member && report.quiesce_ms.is_some_and(|ms| ms != wanted) {
+        if is_member
+            && report
+                .quiesce_ms
+                .is_some_and(|ms| ms < wanted || ms > longest)
+        {
             milliseconds = wanted;
             on.extend(seat.target());
         }

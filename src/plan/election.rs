@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 
 use super::Verdict;
-use super::membership::spare_leavers;
 use super::roster::{Member, Primary, Roster, Seat, Standing};
 use crate::mongo::model::{MemberState, SetReport, majority};
 use crate::step::{Candidacy, Step, Waiting};
@@ -106,14 +105,28 @@ pub(super) fn hand_over(
     leader: &Member<'_>,
     verdict: &mut Verdict,
 ) {
+    let best = candidate(roster, members);
+    match best.and_then(Member::seat).and_then(Seat::target) {
+        Some(on) => verdict.step(Step::StandForElection {
+            key: roster.intent.key.clone(),
+            on,
+            why: Candidacy::HandOver,
+        }),
+        None => verdict.wait(Waiting::NoCandidate {
+            host: leader.config.host.clone(),
+        }),
+    }
+}
+
+/// The member that is to take over: one that stays, may lead and is replicating; best one that runs the service's present
+/// specification, then by priority, then by how far it is.
+pub(super) fn candidate<'m, 'a>(
+    roster: &Roster<'_>,
+    members: &'m [Member<'a>],
+) -> Option<&'m Member<'a>> {
     let may_lead = |m: &&Member<'_>| {
-        let seat_says = m.seat().and_then(state);
-        m.stays()
-            && m.votes
-            && m.config.priority > 0.0
-            && m.is_ready()
-            && m.state() == MemberState::Secondary
-            && seat_says == Some(MemberState::Secondary)
+        let may = m.stays() && m.votes && m.config.priority > 0.0;
+        may && m.is_ready() && m.replicates()
     };
     let rank = |m: &&Member<'_>| {
         let updated = m
@@ -123,17 +136,5 @@ pub(super) fn hand_over(
         let applied = m.status.and_then(|s| s.applied);
         (updated, priority, applied, Reverse(m.config.id))
     };
-    let best = members.iter().filter(may_lead).max_by_key(rank);
-    match best.and_then(Member::seat).and_then(Seat::target) {
-        Some(on) => verdict.step(Step::StandForElection {
-            key: roster.intent.key.clone(),
-            on,
-            why: Candidacy::HandOver,
-        }),
-        // Alone to the end of a scale-down it may stay: nobody else is asked for.
-        None if spare_leavers(roster, members) <= 0 && members.len() == 1 => {}
-        None => verdict.wait(Waiting::NoCandidate {
-            host: leader.config.host.clone(),
-        }),
-    }
+    members.iter().filter(may_lead).max_by_key(rank)
 }

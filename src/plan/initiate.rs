@@ -8,7 +8,7 @@ use super::roster::{Roster, Seat};
 use crate::intent::MAX_VOTERS;
 use crate::mongo::model::{MemberConfig, Replication, SetConfig};
 use crate::names::{Host, MemberId};
-use crate::step::{Ending, Fault, Step};
+use crate::step::{Ending, Fault, Step, Waiting};
 use crate::swarm::model::{Claim, ClaimContent};
 
 /// How long after the claim the same initiate may be sent again, when nobody saw it done.
@@ -26,6 +26,13 @@ pub(super) fn initiate(roster: &Roster<'_>, verdict: &mut Verdict) {
         return;
     }
     end_empty_leavers(roster, verdict);
+    for seat in roster.leaving.iter().filter(|s| s.report().is_none()) {
+        let host = seat.host.clone();
+        verdict.wait(Waiting::OldTaskUnheard { host });
+    }
+    if roster.wanted.iter().any(|s| roster.has_twin(s)) {
+        return;
+    }
     let complete = roster.wanted.len() as u64 == roster.intent.replicas;
     if !complete || !roster.leaving.is_empty() || !everyone_is_empty(roster) {
         return;

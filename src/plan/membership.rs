@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::Verdict;
+use super::election::candidate;
 use super::identity::is_fit;
 use super::initiate::new_member;
 use super::roster::{Member, Primary, Roster, Seat, Standing};
@@ -14,6 +15,9 @@ use crate::step::{Fault, MemberChange, Step, Waiting};
 
 /// How long after the initiation members may be busy with their first copy, which is of an empty set.
 const FIRST_SYNC: SignedDuration = SignedDuration::from_mins(2);
+
+/// How long after its task was made a newcomer is waited for, so that others are added along with it.
+const COMING: SignedDuration = SignedDuration::from_secs(10);
 
 /// Says what holds each member up.
 pub(super) fn tell(
@@ -30,6 +34,8 @@ pub(super) fn tell(
                 state: member.state(),
                 progress: progress(seat),
             }),
+            // That its own mongod does not answer is said already.
+            Standing::Stays(seat) if seat.report().is_none() && member.is_seen_healthy() => {}
             Standing::Stays(_) if !member.is_ready() => verdict.wait(Waiting::Unhealthy {
                 host,
                 state: member.state(),
@@ -80,10 +86,10 @@ pub(super) fn replace_empty_disks(
     members: &[Member<'_>],
     verdict: &mut Verdict,
 ) {
-    if is_in_its_first_sync(roster, primary) {
-        return;
-    }
     for member in members.iter().filter(|m| has_lost_its_data(m)) {
+        if is_in_its_first_sync(roster, primary, member) {
+            continue;
+        }
         let (id, host) = (member.config.id, member.config.host.clone());
         match safety::majority_without(members, id) {
             Ok(()) => {
@@ -102,11 +108,18 @@ pub(super) fn replace_empty_disks(
 }
 
 /// The members of the first configuration all copy the initiator's data, such as it is, under their first `_id`s.
-fn is_in_its_first_sync(roster: &Roster<'_>, primary: Primary<'_>) -> bool {
+fn is_in_its_first_sync(roster: &Roster<'_>, primary: Primary<'_>, member: &Member<'_>) -> bool {
     let config = &primary.report.config;
-    let initiated = config.replica_set_id().as_ref().and_then(initiated_at);
-    let age = initiated.map(|at| roster.observation.now.duration_since(at));
-    config.version == 1 && age.is_none_or(|age| age < FIRST_SYNC)
+    let Some(set) = config.replica_set_id() else {
+        return true;
+    };
+    let age = initiated_at(&set).map(|at| roster.observation.now.duration_since(at));
+    let is_new = config.version == 1 && age.is_none_or(|age| age < FIRST_SYNC);
+    is_new
+        && !roster
+            .observation
+            .had_data
+            .contains(&(set, member.config.id))
 }
 
 fn has_lost_its_data(member: &Member<'_>) -> bool {
@@ -125,8 +138,8 @@ fn has_lost_its_data(member: &Member<'_>) -> bool {
     }
 }
 
-/// A member reached under a wrong name gets its task's. A held member's name is out of DNS: when all who have the
-/// data are held, nobody else could copy from them, so they are reached at their addresses for that time.
+/// A member reached under a wrong name gets its task's. A held primary's name is out of DNS: while no other member can
+/// take over, those that are to copy from it reach it at its address.
 pub(super) fn rehost(
     roster: &Roster<'_>,
     primary: Primary<'_>,
@@ -135,19 +148,19 @@ pub(super) fn rehost(
 ) {
     let mut config = primary.report.config.next();
     let mut changes = Vec::new();
-    let held_only = !members
-        .iter()
-        .any(|m| m.stays() && m.state().is_data_bearing());
-    let someone_waits = roster.wanted.iter().any(|s| s.report().is_some());
     for member in members {
         let to = match member.standing {
-            Standing::Stays(seat) if member.config.host != seat.host => seat.host.clone(),
+            Standing::Stays(seat)
+                if member.config.host != seat.host && knows_itself(member, seat) =>
+            {
+                seat.host.clone()
+            }
             Standing::Leaves {
                 seat: Some(seat), ..
             }
             | Standing::NoWord { seat: Some(seat) }
             | Standing::Restarts { old: seat }
-                if held_only && someone_waits && seat.is_held() && seat.report().is_some() =>
+                if member.config.id == primary.id && is_cut_off(roster, members, seat) =>
             {
                 let Some(address) = seat.address else {
                     continue;
@@ -172,6 +185,25 @@ pub(super) fn rehost(
     reconfigure(primary, config, changes, verdict);
 }
 
+/// A held primary that somebody has to copy from, and that nobody can take over from.
+fn is_cut_off(roster: &Roster<'_>, members: &[Member<'_>], seat: &Seat<'_>) -> bool {
+    let needs_it = |s: &&Seat<'_>| match seat_of(members, s) {
+        Some(member) => member.stays() && s.report().is_some() && !member.replicates(),
+        None => joins(roster, s),
+    };
+    let someone_waits = roster.wanted.iter().any(|s| needs_it(&s));
+    seat.is_held() && someone_waits && candidate(roster, members).is_none()
+}
+
+/// A wrong name is corrected only for a member that itself says which one it is. One that was reached at the address
+/// of its former container cannot say so: it does not find itself, and its name in the tag vouches for it.
+fn knows_itself(member: &Member<'_>, seat: &Seat<'_>) -> bool {
+    let says_so = seat
+        .in_set()
+        .is_some_and(|r| r.self_id == Some(member.config.id));
+    says_so || (seat.report().is_some() && member.config.identity() == seat.host)
+}
+
 /// Adds all who are ready to join, at once: none of them votes before its initial sync is done.
 pub(super) fn add_newcomers(
     roster: &Roster<'_>,
@@ -179,6 +211,13 @@ pub(super) fn add_newcomers(
     members: &[Member<'_>],
     verdict: &mut Verdict,
 ) {
+    if roster
+        .wanted
+        .iter()
+        .any(|s| seat_of(members, s).is_none() && is_coming(roster, s))
+    {
+        return;
+    }
     let mut config = primary.report.config.next();
     let mut changes = Vec::new();
     for seat in &roster.wanted {
@@ -206,18 +245,27 @@ pub(super) fn add_newcomers(
     reconfigure(primary, config, changes, verdict);
 }
 
+/// Newcomers that start together are added together, since each configuration takes a heartbeat: whether this one was
+/// made only just now, and does not answer yet.
+fn is_coming(roster: &Roster<'_>, seat: &Seat<'_>) -> bool {
+    let age = seat
+        .task
+        .created
+        .map(|made| roster.observation.now.duration_since(made));
+    let is_up = seat
+        .report()
+        .is_some_and(|r| !matches!(r.replication, Replication::LoadingConfig));
+    !is_up && age.is_some_and(|age| age < COMING)
+}
+
 /// Whether a task's mongod may be added: it answers, and it is empty or one of ours from before.
 fn joins(roster: &Roster<'_>, seat: &Seat<'_>) -> bool {
-    let old_task_lives = roster
-        .leaving
-        .iter()
-        .any(|l| l.host == seat.host && l.report().is_some());
     let willing = match seat.report().map(|r| &r.replication) {
         Some(Replication::NotYetInitialised { collections }) => *collections == 0,
         Some(Replication::InSet(_)) => roster.is_ours(seat),
         Some(Replication::NotEnabled | Replication::LoadingConfig) | None => false,
     };
-    willing && is_fit(seat) && !old_task_lives
+    willing && is_fit(seat) && !roster.has_twin(seat)
 }
 
 /// The member that this task comes in place of: same slot, on its way out.
@@ -247,7 +295,7 @@ fn succeed(old: &MemberConfig, id: crate::names::MemberId, seat: &Seat<'_>) -> M
 }
 
 /// How many leavers may go without the set falling under what the service asks for.
-pub(super) fn spare_leavers(roster: &Roster<'_>, members: &[Member<'_>]) -> i64 {
+fn spare_leavers(roster: &Roster<'_>, members: &[Member<'_>]) -> i64 {
     let ready = members.iter().filter(|m| m.stays() && m.is_ready()).count() as i64;
     let leavers = members
         .iter()
@@ -282,21 +330,21 @@ pub(super) fn remove_leavers(
             });
             continue;
         }
-        if member.votes {
-            if voter_goes {
-                continue;
-            }
-            if let Err(risk) = safety::majority_without(members, id) {
-                verdict.wait(Waiting::MajorityAtRisk {
-                    host,
-                    healthy: risk.healthy,
-                    voters: risk.voters,
-                    needed: risk.needed,
-                });
-                continue;
-            }
-            voter_goes = true;
+        if member.config.votes > 0 && voter_goes {
+            continue;
         }
+        if member.votes
+            && let Err(risk) = safety::majority_without(members, id)
+        {
+            verdict.wait(Waiting::MajorityAtRisk {
+                host,
+                healthy: risk.healthy,
+                voters: risk.voters,
+                needed: risk.needed,
+            });
+            continue;
+        }
+        voter_goes |= member.config.votes > 0;
         if !member.newly_added {
             spare -= 1;
         }
@@ -320,12 +368,20 @@ fn goes_anyway(member: &Member<'_>) -> bool {
 }
 
 /// Gives a vote that has become free to a member that waited for it.
-pub(super) fn give_votes(primary: Primary<'_>, members: &[Member<'_>], verdict: &mut Verdict) {
+pub(super) fn give_votes(
+    roster: &Roster<'_>,
+    primary: Primary<'_>,
+    members: &[Member<'_>],
+    verdict: &mut Verdict,
+) {
     let mut config = primary.report.config.next();
     if config.votes() >= MAX_VOTERS {
         return;
     }
-    let waits = |m: &&Member<'_>| m.config.is_beyond_seven() && m.stays() && m.is_ready();
+    let waits = |m: &&Member<'_>| {
+        let alone = m.seat().is_some_and(|s| !roster.has_twin(s));
+        m.config.is_beyond_seven() && m.stays() && m.is_ready() && alone
+    };
     let Some(next) = members.iter().find(waits) else {
         return;
     };

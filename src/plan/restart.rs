@@ -4,6 +4,7 @@ use super::Verdict;
 use super::election::hand_over;
 use super::roster::{Member, Primary, Roster, Seat, Standing};
 use super::safety;
+use crate::mongo::model::MemberState;
 use crate::step::{Ending, Step, Waiting};
 
 /// Ends the next member whose new task waits for its name and data.
@@ -22,7 +23,8 @@ pub(super) fn restart_in_place(
     let host = next.config.host.clone();
     let unwell = members.iter().find(|m| {
         let counts = m.stays() || matches!(m.standing, Standing::Restarts { .. });
-        counts && !m.is_ready() && m.config.id != next.config.id
+        let is_well = m.is_ready() && (m.replicates() || m.state() != MemberState::Secondary);
+        counts && !is_well && m.config.id != next.config.id
     });
     if let Some(other) = unwell {
         verdict.wait(Waiting::RestartInTurn {
@@ -42,7 +44,9 @@ pub(super) fn restart_in_place(
         return;
     }
     let is_primary = next.config.id == primary.id;
-    if is_primary && members.len() > 1 {
+    let may_lead =
+        |m: &Member<'_>| m.config.id != primary.id && m.config.votes > 0 && m.config.priority > 0.0;
+    if is_primary && members.iter().any(may_lead) {
         hand_over(roster, members, next, verdict);
         return;
     }

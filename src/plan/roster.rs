@@ -132,22 +132,44 @@ pub enum Standing<'a> {
     Stranger,
 }
 
+fn takes_part(state: MemberState) -> bool {
+    state.is_data_bearing() || state == MemberState::Arbiter
+}
+
 impl<'a> Member<'a> {
     /// The state that the primary sees.
     pub fn state(&self) -> MemberState {
         self.status.map_or(MemberState::Unknown, |s| s.state)
     }
 
-    /// It takes part with a complete copy of the data, or votes as an arbiter.
+    /// It takes part with a complete copy of the data, or votes as an arbiter: so says the primary, and so does
+    /// its own mongod, if it is a task of ours. The primary notices only after seconds that a member is gone.
     pub fn is_healthy(&self) -> bool {
-        let takes_part = self.state().is_data_bearing() || self.state() == MemberState::Arbiter;
-        takes_part && self.status.is_some_and(|s| s.healthy)
+        let itself = match self.seat() {
+            Some(seat) => seat.in_set().is_some_and(|r| takes_part(r.state)),
+            None => true,
+        };
+        itself && self.is_seen_healthy()
+    }
+
+    /// So says the primary.
+    pub fn is_seen_healthy(&self) -> bool {
+        takes_part(self.state()) && self.status.is_some_and(|s| s.healthy)
     }
 
     /// Healthy, past its initial sync and close to the newest write: it can be counted on.
     pub fn is_ready(&self) -> bool {
-        let lag = self.lag_seconds.unwrap_or(0);
-        self.is_healthy() && !self.newly_added && lag <= super::MAX_LAG_SECONDS
+        let is_arbiter = self.state() == MemberState::Arbiter;
+        let allowed = super::MAX_LAG_SECONDS + self.config.delay_seconds();
+        let is_close = self.lag_seconds.is_some_and(|lag| lag <= allowed);
+        self.is_healthy() && !self.newly_added && (is_close || is_arbiter)
+    }
+
+    /// A secondary that has a source to replicate from, as its own mongod says.
+    pub fn replicates(&self) -> bool {
+        let report = self.seat().and_then(Seat::in_set);
+        let own = report.and_then(|r| r.member(r.self_id?));
+        own.is_some_and(|o| o.state == MemberState::Secondary && o.sync_source.is_some())
     }
 
     /// Its seat, if a task of it runs.
@@ -214,7 +236,15 @@ impl<'a> Roster<'a> {
     pub fn identity(&self) -> Option<ReplicaSetId> {
         let recorded = self.claim.and_then(|c| c.replica_set_id.clone());
         recorded.or_else(|| {
-            let ids: BTreeSet<_> = self.seats().filter_map(Seat::identity).collect();
+            let named = |s: &&Seat<'_>| {
+                s.in_set()
+                    .is_some_and(|r| r.config.set == self.intent.key.set)
+            };
+            let ids: BTreeSet<_> = self
+                .seats()
+                .filter(named)
+                .filter_map(Seat::identity)
+                .collect();
             (ids.len() == 1).then(|| ids.first().cloned()).flatten()
         })
     }
@@ -230,7 +260,7 @@ impl<'a> Roster<'a> {
         self.seats().any(|s| s.in_set().is_some())
     }
 
-    /// The primary of the highest term. A deposed one that does not know it yet has a lower term.
+    /// The primary of the newest term that anybody knows. A deposed one that does not know it yet has an older term.
     pub fn primary(&'a self) -> Option<Primary<'a>> {
         let leads = |seat: &'a Seat<'a>| {
             let report = seat.in_set().filter(|r| r.state == MemberState::Primary)?;
@@ -242,7 +272,11 @@ impl<'a> Roster<'a> {
                 key: &self.intent.key,
             })
         };
-        self.seats().filter_map(leads).max_by_key(|p| p.report.term)
+        let ours = self.seats().filter(|s| self.is_ours(s));
+        let newest = ours.filter_map(Seat::in_set).map(|r| r.term).max();
+        self.seats()
+            .filter_map(leads)
+            .find(|p| Some(p.report.term) == newest)
     }
 
     /// The most recent configuration that any member of ours has.
@@ -268,7 +302,12 @@ impl<'a> Roster<'a> {
     }
 
     fn standing(&'a self, member: &MemberConfig) -> Standing<'a> {
-        let holds = |seat: &&Seat<'a>| seat.holds(member);
+        let by_name = self.seats().any(|s| s.host == member.identity());
+        let holds = |seat: &&Seat<'a>| {
+            let named = seat.host == member.identity();
+            let says_so = seat.in_set().is_some_and(|r| r.self_id == Some(member.id));
+            named || (!by_name && says_so && self.is_ours(seat))
+        };
         let wanted = self.wanted.iter().find(holds);
         let leaving = self.leaving.iter().find(holds);
         match (wanted, leaving) {
@@ -307,6 +346,18 @@ impl<'a> Roster<'a> {
         }
     }
 
+    /// Whether another task has the same name: one that is to run, too, or one that may still be alive on another
+    /// node. On the same node the old one's lock on the data keeps the new one from answering.
+    pub fn has_twin(&self, seat: &Seat<'_>) -> bool {
+        let is_twin = |other: &Seat<'_>| {
+            let elsewhere = other.task.node != seat.task.node;
+            other.host == seat.host
+                && other.task.id != seat.task.id
+                && (elsewhere || (other.task.is_wanted() && seat.task.is_wanted()))
+        };
+        seat.report().is_some() && self.seats().any(is_twin)
+    }
+
     /// Says which tasks Swarm has not made or placed yet.
     pub(super) fn tell_missing_tasks(&self, verdict: &mut Verdict) {
         let found = self.wanted.len();
@@ -321,6 +372,10 @@ impl<'a> Roster<'a> {
         if found as u64 > self.intent.replicas {
             let wanted = self.intent.replicas;
             verdict.wait(Waiting::TasksSurplus { found, wanted });
+        }
+        for seat in self.wanted.iter().filter(|s| self.has_twin(s)) {
+            let host = seat.host.clone();
+            verdict.wait(Waiting::TwoTasks { host });
         }
         for seat in &self.wanted {
             let behind_old = self.leaving.iter().any(|l| l.host == seat.host);
@@ -347,16 +402,6 @@ impl<'a> Roster<'a> {
 }
 
 impl Seat<'_> {
-    /// Whether a member is this task's: by its name, or by its address where a name would not do.
-    fn holds(&self, member: &MemberConfig) -> bool {
-        if member.identity() == self.host {
-            return true;
-        }
-        let ip: Option<IpAddr> = member.host.name().parse().ok();
-        ip.is_some_and(|ip| self.address.is_some_and(|a| a.ip() == ip))
-            && self.in_set().is_some_and(|r| r.self_id == Some(member.id))
-    }
-
     fn not_asked(&self) -> String {
         match (self.task.state, self.address) {
             (TaskState::Pending | TaskState::Starting, _) => "its task is not running yet".into(),

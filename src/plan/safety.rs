@@ -8,7 +8,7 @@ use super::roster::Member;
 use crate::intent::{MAX_MEMBERS, MAX_VOTERS};
 use crate::mongo::model::{MemberConfig, SetConfig, majority};
 use crate::names::{Host, MemberId};
-use crate::step::Step;
+use crate::step::{MemberChange, Step};
 
 /// A rule that a step would break.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +37,14 @@ pub struct AtRisk {
 pub fn check(step: &Step) -> Result<(), Violation> {
     match step {
         Step::Reconfigure {
-            on, base, config, ..
+            on,
+            base,
+            changes,
+            config,
+            ..
         } => {
             one_voting_change(base, config)?;
-            one_identity_an_id(base, config)?;
+            one_identity_an_id(base, config, changes)?;
             same_set_for_life(base, config)?;
             primary_stays(base, config, &on.host)?;
             within_limits(config)?;
@@ -75,11 +79,21 @@ pub fn one_voting_change(from: &SetConfig, to: &SetConfig) -> Result<(), Violati
     }
 }
 
-/// Rule 3: an `_id` never stands for two data identities.
+/// Rule 3: an `_id` never stands for two data identities. Only a member that itself says which `_id` it has may be
+/// given another name.
 ///
 /// # Errors
 /// An `_id` gets another identity, one comes twice, or an identity has two.
-pub fn one_identity_an_id(from: &SetConfig, to: &SetConfig) -> Result<(), Violation> {
+pub fn one_identity_an_id(
+    from: &SetConfig,
+    to: &SetConfig,
+    changes: &[MemberChange],
+) -> Result<(), Violation> {
+    let says_so = |id| {
+        changes
+            .iter()
+            .any(|c| matches!(c, MemberChange::Rehost { id: of, .. } if *of == id))
+    };
     let (mut ids, mut identities) = (BTreeSet::new(), BTreeSet::new());
     for member in &to.members {
         let identity = member.identity();
@@ -88,8 +102,7 @@ pub fn one_identity_an_id(from: &SetConfig, to: &SetConfig) -> Result<(), Violat
         }
         if let Some(before) = from.member(member.id) {
             let was = before.identity();
-            // A bare address says nothing of whose data it is, so it may be corrected to a name.
-            if was != identity && !was.is_address() {
+            if was != identity && !says_so(member.id) {
                 let why = format!("_id {} is {was} and would be {identity}", member.id);
                 return Err(violation(3, why));
             }

@@ -13,7 +13,7 @@ use crate::agent::Report;
 use crate::history::History;
 use crate::names::SetKey;
 use crate::observation::{Observation, Reading};
-use crate::step::{Fault, Lane, Plan, Subject};
+use crate::step::{Fault, Plan, Subject};
 use crate::swarm::client::Scope;
 use crate::swarm::model::{Availability, Swarm};
 
@@ -149,11 +149,18 @@ impl Default for Document {
         Self {
             version: VERSION,
             converged: false,
-            agent: Agent::default(),
+            agent: Agent {
+                version: env!("CARGO_PKG_VERSION"),
+                ..Agent::default()
+            },
             cycle: Cycle::default(),
             swarm: SwarmEntry::default(),
             sets: Vec::new(),
-            waiting: Vec::new(),
+            waiting: vec![Reason {
+                about: Subject::Swarm.to_string(),
+                what: "the Docker engine has not answered yet; check DOCKER_HOST and the socket's mount".into(),
+                since: Timestamp::now(),
+            }],
             faults: Vec::new(),
             events: Vec::new(),
             step_counts: BTreeMap::new(),
@@ -236,13 +243,10 @@ impl Reasons {
             .faults
             .iter()
             .map(|(about, f)| (about.to_string(), f.to_string()));
-        let refused = lanes.refused.iter().filter_map(|(lane, step, why, _)| {
-            let Lane::Set(key) = lane else {
-                return None;
-            };
+        let refused = lanes.refused.iter().map(|(set, step, why)| {
             let (step, why) = (step.clone(), why.clone());
             let fault = Fault::StepRefused { step, why };
-            Some((Subject::Set(key.clone()).to_string(), fault.to_string()))
+            (Subject::Set(set.clone()).to_string(), fault.to_string())
         });
         let faults: Vec<_> = faults.chain(refused).collect();
         let all = waiting

@@ -129,7 +129,9 @@ pub enum Waiting {
         host: Host,
     },
     /// A restart in place waits for its turn.
-    #[error("{host} is to restart; it waits until {other} is {state} and well: one at a time")]
+    #[error(
+        "{host} is to restart; it waits until {other} is well, which is {state} now: one at a time"
+    )]
     RestartInTurn {
         /// Who waits.
         host: Host,
@@ -150,6 +152,14 @@ pub enum Waiting {
     )]
     TwoTasks {
         /// The name.
+        host: Host,
+    },
+    /// Before the initiation: an old task's disk may hold a set.
+    #[error(
+        "{host} was told to stop and does not answer: whether it holds a set is not known, so none is initiated; bring its node back, or give it up: docker node rm --force"
+    )]
+    OldTaskUnheard {
+        /// Which.
         host: Host,
     },
     /// Old members are being ended.

@@ -1,6 +1,6 @@
 //! Reads the Swarm and keeps claims, by the Docker API (1.41 and later).
 //!
-//! Calls that are made: GET `/version`, `/services`, `/tasks`, `/nodes`, `/configs`, `/events`; POST `/configs/create`
+//! Calls that are made: GET `/version`, `/services`, `/tasks`, `/nodes`, `/configs`, `/configs/{id}`, `/events`; POST `/configs/create`
 //! and `/configs/{id}/update`. Nothing else.
 
 mod convert;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bson::{Bson, Document, doc};
 use serde::Deserialize;
 
-use super::{Known, MongoError, Mongods, QUIESCE_PARAMETER, explain};
+use super::{Known, MongoError, Mongods, QUIESCE_PARAMETER, READ_DEADLINE, explain};
 use crate::mongo::model::{
     InitialSync, MemberReport, MemberState, MemberStatus, OpTime, Replication, ServerVersion,
     SetConfig, SetReport,
@@ -61,6 +61,23 @@ impl Mongods {
             quiesce_ms,
             replication,
         })
+    }
+}
+
+impl Mongods {
+    /// Asks a member only how it sees the others.
+    ///
+    /// # Errors
+    /// It does not answer, or is no member.
+    pub async fn glance(
+        &self,
+        at: SocketAddr,
+    ) -> Result<Vec<(MemberId, MemberState, bool)>, MongoError> {
+        let question = doc! { "replSetGetStatus": 1 };
+        let answer = self.run(at, question, READ_DEADLINE).await?;
+        let status: Status = parse("replSetGetStatus", answer)?;
+        let seen = status.members.into_iter().map(MemberEntry::status);
+        Ok(seen.map(|m| (m.id, m.state, m.healthy)).collect())
     }
 }
 
@@ -133,7 +150,13 @@ impl Asked<'_> {
         if leads {
             question.insert("commitmentStatus", true);
         }
-        let mut answer = self.admin(question).await?;
+        let mut answer = match self.admin(question).await {
+            // It lost or won an election between the two questions.
+            Err(MongoError::Command { .. }) if leads => {
+                self.admin(doc! { "replSetGetConfig": 1 }).await?
+            }
+            answer => answer?,
+        };
         let committed = answer.get_bool("commitmentStatus").ok();
         let config = answer.remove("config").unwrap_or_default();
         let config: SetConfig = match config {

@@ -125,16 +125,15 @@ impl SetConfig {
         next
     }
 
-    /// An `_id` that never stood for any member: the `index`-th (0 to 63) made from this configuration.
+    /// The `index`-th (from 0) of the `_id`s that only this configuration can give: 64 for each version.
     ///
-    /// The version only rises and each version makes ids of its own, so that an id never comes twice, also when
-    /// the member that had the highest was removed. Ids above 255 need servers of 5.0 or later.
+    /// The version only rises, so that an id never comes twice, also when the member that had the highest was
+    /// removed. One that a person has chosen is passed over. Ids above 255 need servers of 5.0 or later.
     pub fn fresh_id(&self, index: usize) -> MemberId {
-        let index = i64::try_from(index).unwrap_or(0);
-        let highest = self.members.iter().map(|m| i64::from(m.id.0)).max();
-        let above_all = highest.unwrap_or(-1) + 1 + index;
-        let fresh = (self.version + 1) * 64 + index;
-        MemberId(i32::try_from(fresh.max(above_all)).unwrap_or(i32::MAX))
+        let first = i32::try_from((self.version + 1) * 64).unwrap_or(i32::MAX - 64);
+        let free = |id: &MemberId| self.member(*id).is_none();
+        let mut fresh = (first..).map(MemberId).filter(free);
+        fresh.nth(index).unwrap_or(MemberId(i32::MAX))
     }
 }
 
@@ -168,6 +167,16 @@ impl MemberConfig {
             self.tags.remove(NAME_OF_HELD);
         }
         self.host = to;
+    }
+
+    /// How far it stays behind on purpose (`secondaryDelaySecs`), in seconds.
+    pub fn delay_seconds(&self) -> i64 {
+        match self.other.get("secondaryDelaySecs") {
+            Some(Bson::Int32(seconds)) => i64::from(*seconds),
+            Some(Bson::Int64(seconds)) => *seconds,
+            Some(Bson::Double(seconds)) => *seconds as i64,
+            _ => 0,
+        }
     }
 
     /// Has no vote only because seven others have one.
