@@ -84,8 +84,15 @@ impl Stop {
 impl Intent {
     /// The host under which a task is, or would be, a member; `None` until it has a node.
     pub fn host_of(&self, task: &Task, swarm: &Swarm) -> Option<Host> {
-        let name = self.template.expand(&self.name, task, swarm)?;
-        Some(Host::new(format!("{name}:{}", self.port)))
+        // A task keeps the name and port that it was started with, whatever the service says by now.
+        let own = task.container.hostname.as_deref().map(HostTemplate::parse);
+        let template = match &own {
+            Some(Ok(template)) => template,
+            Some(Err(_)) | None => &self.template,
+        };
+        let name = template.expand(&self.name, task, swarm)?;
+        let port = mongod_port(&task.container).unwrap_or(self.port);
+        Some(Host::new(format!("{name}:{port}")))
     }
 
     /// Whether a host could be that of one of this service's tasks, present or past; with its slot, if the host tells it.
@@ -151,11 +158,11 @@ pub enum IntentError {
         /// The option.
         option: String,
     },
-    /// The claim's name would be too long for Swarm.
+    /// Swarm would not take the claim's name.
     #[error(
-        "the names of cluster and set are too long: config {claim} would have over {MAX_CONFIG_NAME} characters; set {LABEL_CLUSTER} to a shorter name"
+        "config {claim} would be the record of this set, and Swarm takes only names of up to {MAX_CONFIG_NAME} letters, digits, -, _ and . there; choose another --replSet, or set {LABEL_CLUSTER}"
     )]
-    LongName {
+    BadClaimName {
         /// The claim's name.
         claim: String,
     },
@@ -282,8 +289,10 @@ pub fn intent(service: &Service) -> Option<Result<Intent, BadService>> {
         set: set_name(service, &mut errors),
     };
     let claim = key.claim_name();
-    if claim.len() > MAX_CONFIG_NAME {
-        errors.push(IntentError::LongName { claim });
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let ends_well = claim.ends_with(|c: char| c.is_ascii_alphanumeric());
+    if claim.len() > MAX_CONFIG_NAME || !claim.chars().all(fits) || !ends_well {
+        errors.push(IntentError::BadClaimName { claim });
     }
     let members = labels::member_options(&service.labels, &mut errors);
     let replicas = replicas(service, &mut errors);

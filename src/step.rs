@@ -193,6 +193,10 @@ pub enum MemberChange {
 pub enum Lane {
     /// A replica set's configuration, primary or members.
     Set(SetKey),
+    /// A set's claim in the Swarm.
+    Claim(SetKey),
+    /// The parameters of members that are about to get SIGTERM.
+    Quiesce(SetKey),
     /// A mongod that nothing depends on any more.
     Task(TaskId),
 }
@@ -219,12 +223,11 @@ impl Step {
                 why: Ending::Removed | Ending::Dissolved,
                 ..
             } => Lane::Task(on.task.clone()),
-            Self::Claim { .. }
-            | Self::RecordIdentity { .. }
-            | Self::Initiate { .. }
+            Self::Claim { key, .. } | Self::RecordIdentity { key, .. } => Lane::Claim(key.clone()),
+            Self::ExtendQuiesce { key, .. } => Lane::Quiesce(key.clone()),
+            Self::Initiate { .. }
             | Self::StandForElection { .. }
             | Self::Reconfigure { .. }
-            | Self::ExtendQuiesce { .. }
             | Self::ShutDown {
                 why: Ending::Restart | Ending::RestartAlone,
                 ..

@@ -56,6 +56,11 @@ impl HostTemplate {
         if !rest.is_empty() {
             pieces.push(Piece::Text(rest.to_owned()));
         }
+        let varies = |p: &Piece| !matches!(p, Piece::Text(_) | Piece::ServiceName);
+        if pieces.windows(2).any(|pair| pair.iter().all(varies)) {
+            let why = "two placeholders side by side cannot be told apart; put a - between them";
+            return Err(bad(why.into()));
+        }
         let tells_tasks_apart =
             |p: &Piece| matches!(p, Piece::TaskSlot | Piece::NodeId | Piece::NodeHostname);
         if !pieces.iter().any(tells_tasks_apart) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Verdict;
 use super::roster::{Primary, Roster, Seat};
 use crate::intent::{Stop, mongod_port};
-use crate::mongo::model::{MemberState, Replication};
+use crate::mongo::model::{MemberState, Replication, SetReport};
 use crate::names::{ClusterName, Host, ServiceId, SetKey};
 use crate::observation::Observation;
 use crate::step::{Ending, Plan, Step, Subject, Target, Waiting};
@@ -26,7 +26,15 @@ pub(super) fn end_former_members(roster: &Roster<'_>, primary: Primary<'_>, verd
         config.members.iter().any(|m| m.identity() == seat.host)
             || (roster.is_ours(seat) && seat.in_set().and_then(|r| r.self_id).is_some_and(known))
     };
-    let may_end = |s: &&Seat<'_>| s.is_held() && !is_member(s) && s.report().is_some();
+    // One whose own configuration is newer and has it knows better than this primary.
+    let knows_better = |seat: &Seat<'_>| {
+        let newer = |r: &SetReport| {
+            r.self_id.is_some() && r.config.config_version() > config.config_version()
+        };
+        roster.is_ours(seat) && seat.in_set().is_some_and(newer)
+    };
+    let may_end =
+        |s: &&Seat<'_>| s.is_held() && !is_member(s) && !knows_better(s) && s.report().is_some();
     for on in roster
         .leaving
         .iter()
@@ -85,6 +93,10 @@ pub(super) fn dissolve_orphans(observation: &Observation, swarm: &Swarm, plan: &
                 .iter()
                 .any(|w| w.starts_with("--replSet"))
     };
+    // An answer without nodes is no answer (rule 12).
+    if swarm.nodes.is_empty() {
+        return;
+    }
     let mut services: BTreeMap<&ServiceId, Vec<&Task>> = BTreeMap::new();
     for task in swarm.tasks.values().filter(is_orphan) {
         services.entry(&task.service).or_default().push(task);

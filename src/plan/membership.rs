@@ -114,7 +114,8 @@ fn is_in_its_first_sync(roster: &Roster<'_>, primary: Primary<'_>, member: &Memb
         return true;
     };
     let age = initiated_at(&set).map(|at| roster.observation.now.duration_since(at));
-    let is_new = config.version == 1 && age.is_none_or(|age| age < FIRST_SYNC);
+    // Those of the initiation have an `_id` under 64 (`SetConfig::fresh_id`).
+    let is_new = member.config.id.0 < 64 && age.is_none_or(|age| age < FIRST_SYNC);
     is_new
         && !roster
             .observation
@@ -211,11 +212,7 @@ pub(super) fn add_newcomers(
     members: &[Member<'_>],
     verdict: &mut Verdict,
 ) {
-    if roster
-        .wanted
-        .iter()
-        .any(|s| seat_of(members, s).is_none() && is_coming(roster, s))
-    {
+    if others_are_coming(roster, members) {
         return;
     }
     let mut config = primary.report.config.next();
@@ -245,17 +242,27 @@ pub(super) fn add_newcomers(
     reconfigure(primary, config, changes, verdict);
 }
 
-/// Newcomers that start together are added together, since each configuration takes a heartbeat: whether this one was
-/// made only just now, and does not answer yet.
-fn is_coming(roster: &Roster<'_>, seat: &Seat<'_>) -> bool {
-    let age = seat
-        .task
-        .created
-        .map(|made| roster.observation.now.duration_since(made));
-    let is_up = seat
-        .report()
-        .is_some_and(|r| !matches!(r.replication, Replication::LoadingConfig));
-    !is_up && age.is_some_and(|age| age < COMING)
+/// Newcomers that start together are added together, since each configuration takes a heartbeat.
+fn others_are_coming(roster: &Roster<'_>, members: &[Member<'_>]) -> bool {
+    let newcomers = || {
+        roster
+            .wanted
+            .iter()
+            .filter(|s| seat_of(members, s).is_none())
+    };
+    let is_young = |seat: &Seat<'_>| {
+        let age = |made| roster.observation.now.duration_since(made);
+        seat.task
+            .created
+            .is_some_and(|made| (SignedDuration::ZERO..COMING).contains(&age(made)))
+    };
+    let is_up = |seat: &Seat<'_>| {
+        let replication = seat.report().map(|r| &r.replication);
+        replication.is_some_and(|r| *r != Replication::LoadingConfig)
+    };
+    // One that fails again and again is always young: the others do not wait for it for longer than they are young.
+    let all_ready_are_young = newcomers().filter(|s| is_up(s)).all(is_young);
+    all_ready_are_young && newcomers().any(|s| !is_up(s) && is_young(s))
 }
 
 /// Whether a task's mongod may be added: it answers, and it is empty or one of ours from before.
@@ -316,7 +323,14 @@ pub(super) fn remove_leavers(
     let mut changes = Vec::new();
     let mut voter_goes = false;
     let mut leavers: Vec<_> = members.iter().filter(|m| m.leaves()).collect();
-    leavers.sort_by_key(|m| (m.is_healthy(), m.config.priority > 0.0, m.config.id));
+    // The dead first; then those that would take the lead back.
+    leavers.sort_by(|a, b| {
+        let by_priority = b.config.priority.total_cmp(&a.config.priority);
+        let by_health = a.is_healthy().cmp(&b.is_healthy());
+        by_health
+            .then(by_priority)
+            .then(a.config.id.cmp(&b.config.id))
+    });
     for member in leavers {
         let (id, host) = (member.config.id, member.config.host.clone());
         if id == primary.id {

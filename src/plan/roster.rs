@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Verdict;
-use crate::intent::{Intent, Stop};
+use crate::intent::{Intent, Stop, mongod_port};
 use crate::mongo::model::{
     ConfigVersion, MemberConfig, MemberReport, MemberState, MemberStatus, Replication, SetReport,
 };
@@ -146,6 +146,8 @@ impl<'a> Member<'a> {
     /// its own mongod, if it is a task of ours. The primary notices only after seconds that a member is gone.
     pub fn is_healthy(&self) -> bool {
         let itself = match self.seat() {
+            // While it quiesces it replicates and votes, and answers nobody new.
+            Some(seat) if !seat.task.is_wanted() && !seat.is_held() => true,
             Some(seat) => seat.in_set().is_some_and(|r| takes_part(r.state)),
             None => true,
         };
@@ -201,7 +203,8 @@ impl<'a> Roster<'a> {
                 unassigned.extend(task.is_wanted().then_some(task));
                 continue;
             };
-            let address = address(&task.addresses, intent.port);
+            let port = mongod_port(&task.container).unwrap_or(intent.port);
+            let address = address(&task.addresses, port);
             let reading = observation.members.get(&task.id);
             let seat = Seat {
                 task,

@@ -14,6 +14,10 @@ pub fn all() -> Vec<Scenario> {
     vec![
         Scenario::new("stack_removed_and_deployed_again_finds_its_set", redeployed).shape(1, 0),
         Scenario::new(
+            "members_named_by_node_are_back_whatever_slots_swarm_deals",
+            by_node,
+        ),
+        Scenario::new(
             "hand_made_set_is_adopted_and_changes_by_hand_survive",
             hand_made,
         ),
@@ -54,6 +58,32 @@ fn redeployed(lab: &mut Lab) -> Result<()> {
     let host = lab.primary()?;
     let found = lab.mongo(&host)?.run("test", doc! {"count": "kept"})?;
     ensure!(found.get_i32("n")? == 1, "the data is gone: {found}");
+    Ok(())
+}
+
+/// On several nodes, with one member each: the stack is removed and deployed again, then scaled to zero and back.
+fn by_node(lab: &mut Lab) -> Result<()> {
+    for node in 2..=4 {
+        let id = lab.node_id(node).to_owned();
+        lab.docker(&["node", "update", "--label-add", "mongo=true", &id])?;
+    }
+    lab.deploy("app", "stack/replica-set-per-node.yml", &[])?;
+    lab.await_members(3, 3, SOON)?;
+    let before = (identity(&lab.replset_config()?)?, member_ids(lab)?);
+    lab.remove("app")?;
+    lab.await_until("all tasks are gone", SOON, |lab| {
+        Ok(lab.all_tasks()?.is_empty())
+    })?;
+    lab.deploy("app", "stack/replica-set-per-node.yml", &[])?;
+    lab.await_members(3, 3, SOON)?;
+    lab.scale("mongo", 0)?;
+    lab.await_until("all mongods have ended", SOON, |lab| {
+        Ok(lab.tasks("mongo")?.iter().all(|t| t.state != "running"))
+    })?;
+    lab.scale("mongo", 3)?;
+    lab.await_members(3, 3, SOON)?;
+    let after = (identity(&lab.replset_config()?)?, member_ids(lab)?);
+    ensure!(before == after, "another set, or other members: {after:?}");
     Ok(())
 }
 
