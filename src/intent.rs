@@ -85,13 +85,17 @@ impl Intent {
     /// The host under which a task is, or would be, a member; `None` until it has a node.
     pub fn host_of(&self, task: &Task, swarm: &Swarm) -> Option<Host> {
         // A task keeps the name and port that it was started with, whatever the service says by now.
-        let own = task.container.hostname.as_deref().map(HostTemplate::parse);
-        let template = match &own {
-            Some(Ok(template)) => template,
-            Some(Err(_)) | None => &self.template,
+        let (own, now) = (&task.container, &self.container);
+        let template = if own.hostname == now.hostname {
+            None
+        } else {
+            own.hostname
+                .as_deref()
+                .and_then(|text| HostTemplate::parse(text).ok())
         };
+        let template = template.as_ref().unwrap_or(&self.template);
         let name = template.expand(&self.name, task, swarm)?;
-        let port = mongod_port(&task.container).unwrap_or(self.port);
+        let port = mongod_port(own).unwrap_or(self.port);
         Some(Host::new(format!("{name}:{port}")))
     }
 

@@ -9,10 +9,9 @@ mod restart;
 pub mod roster;
 pub mod safety;
 
-use crate::intent::{Intent, intents};
+use crate::intent::intents;
 use crate::observation::{Observation, Reading};
 use crate::step::{Fault, Plan, Step, Subject, Waiting};
-use crate::swarm::model::Swarm;
 
 use roster::Roster;
 
@@ -49,8 +48,11 @@ pub fn plan(observation: &Observation) -> Plan {
         let fault = Fault::ContestedName { set, services };
         plan.faults.push((Subject::Set(key.clone()), fault));
     }
+    let tasks = swarm.tasks_by_service();
     for intent in intents.sets.values() {
-        let mut verdict = plan_set(observation, swarm, intent);
+        let tasks = tasks.get(&intent.service).map_or(&[][..], Vec::as_slice);
+        let roster = Roster::new(observation, swarm, tasks, intent);
+        let mut verdict = plan_set(&roster);
         keep_safe(&mut verdict);
         let subject = Subject::Set(intent.key.clone());
         let about = |w| (subject.clone(), w);
@@ -89,25 +91,24 @@ impl Verdict {
 
 /// One set, concern by concern. The first that has a step for the set's lane wins; the others still say what
 /// they wait for.
-fn plan_set(observation: &Observation, swarm: &Swarm, intent: &Intent) -> Verdict {
+fn plan_set(roster: &Roster<'_>) -> Verdict {
     let mut verdict = Verdict::default();
-    let roster = Roster::new(observation, swarm, intent);
-    identity::refuse_unfit(&roster, &mut verdict);
-    if intent.replicas == 0 {
-        departure::dissolve(&roster, &mut verdict);
+    identity::refuse_unfit(roster, &mut verdict);
+    if roster.intent.replicas == 0 {
+        departure::dissolve(roster, &mut verdict);
         return verdict;
     }
     roster.tell_missing_tasks(&mut verdict);
-    departure::extend_quiesce(&roster, &mut verdict);
+    departure::extend_quiesce(roster, &mut verdict);
     if !roster.exists() {
-        initiate::initiate(&roster, &mut verdict);
+        initiate::initiate(roster, &mut verdict);
         return verdict;
     }
-    if !identity::settle(&roster, &mut verdict) {
+    if !identity::settle(roster, &mut verdict) {
         return verdict;
     }
     let Some(primary) = roster.primary() else {
-        election::without_primary(&roster, &mut verdict);
+        election::without_primary(roster, &mut verdict);
         return verdict;
     };
     if primary.report.committed != Some(true) {
@@ -116,15 +117,15 @@ fn plan_set(observation: &Observation, swarm: &Swarm, intent: &Intent) -> Verdic
         return verdict;
     }
     let members = roster.members(primary);
-    membership::tell(&roster, primary, &members, &mut verdict);
-    membership::replace_empty_disks(&roster, primary, &members, &mut verdict);
-    membership::rehost(&roster, primary, &members, &mut verdict);
-    election::hand_over_leaver(&roster, &members, primary, &mut verdict);
-    membership::add_newcomers(&roster, primary, &members, &mut verdict);
-    membership::give_votes(&roster, primary, &members, &mut verdict);
-    membership::remove_leavers(&roster, primary, &members, &mut verdict);
-    restart::restart_in_place(&roster, primary, &members, &mut verdict);
-    departure::end_former_members(&roster, primary, &mut verdict);
+    membership::tell(roster, primary, &members, &mut verdict);
+    membership::replace_empty_disks(roster, primary, &members, &mut verdict);
+    membership::rehost(roster, primary, &members, &mut verdict);
+    election::hand_over_leaver(roster, &members, primary, &mut verdict);
+    membership::add_newcomers(roster, primary, &members, &mut verdict);
+    membership::give_votes(roster, primary, &members, &mut verdict);
+    membership::remove_leavers(roster, primary, &members, &mut verdict);
+    restart::restart_in_place(roster, primary, &members, &mut verdict);
+    departure::end_former_members(roster, primary, &mut verdict);
     verdict
 }
 

@@ -195,10 +195,15 @@ impl<'a> Member<'a> {
 }
 
 impl<'a> Roster<'a> {
-    /// Seats the service's tasks.
-    pub fn new(observation: &'a Observation, swarm: &'a Swarm, intent: &'a Intent) -> Self {
+    /// Seats the service's tasks, which are all that belong to it.
+    pub fn new(
+        observation: &'a Observation,
+        swarm: &'a Swarm,
+        tasks: &[&'a Task],
+        intent: &'a Intent,
+    ) -> Self {
         let (mut wanted, mut leaving, mut unassigned) = (Vec::new(), Vec::new(), Vec::new());
-        for task in swarm.tasks.values().filter(|t| t.service == intent.service) {
+        for task in tasks.iter().copied() {
             let Some(host) = intent.host_of(task, swarm) else {
                 unassigned.extend(task.is_wanted().then_some(task));
                 continue;

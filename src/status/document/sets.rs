@@ -114,19 +114,23 @@ pub(super) fn sets(
     reasons: &Reasons,
 ) -> Vec<SetEntry> {
     let intents = intents(swarm);
-    let entry = |intent: &Intent| set(observation, swarm, intent, plan, lanes, reasons);
+    let tasks = swarm.tasks_by_service();
+    let entry = |intent: &Intent| {
+        let tasks = tasks.get(&intent.service).map_or(&[][..], Vec::as_slice);
+        let roster = Roster::new(observation, swarm, tasks, intent);
+        set(&roster, swarm, plan, lanes, reasons)
+    };
     intents.sets.values().map(entry).collect()
 }
 
 fn set(
-    observation: &Observation,
+    roster: &Roster<'_>,
     swarm: &Swarm,
-    intent: &Intent,
     plan: &Plan,
     lanes: &Report,
     reasons: &Reasons,
 ) -> SetEntry {
-    let roster = Roster::new(observation, swarm, intent);
+    let intent = roster.intent;
     let primary = roster.primary();
     let members = primary.map(|p| roster.members(p)).unwrap_or_default();
     let key = intent.key.to_string();
