@@ -23,7 +23,7 @@ use crate::retry::Retry;
 use crate::status::document::{Cycle, Document};
 use crate::step::Plan;
 use crate::swarm::client::{Scope, SwarmClient};
-use crate::swarm::model::{Swarm, UpdateState};
+use crate::swarm::model::{Swarm, Task, TaskState, UpdateState};
 
 use lanes::Lanes;
 pub use lanes::Report;
@@ -34,6 +34,10 @@ const BUSY_TICK: Duration = Duration::from_millis(150);
 const WAITING_TICK: Duration = Duration::from_secs(1);
 /// When all is as it should be: events wake the loop before that.
 const SETTLED_TICK: Duration = Duration::from_secs(15);
+/// After so many of these in a row it is no longer a matter of moments.
+const MANY: u32 = 50;
+/// How long `docker stack rm` may take from the agent's service to the last one.
+const REMOVAL: Duration = Duration::from_secs(5);
 /// In a settled wait: between two looks at the members, through the primary.
 const GLANCE: Duration = Duration::from_secs(3);
 /// How long nothing must have changed before the loop slows down.
@@ -86,7 +90,8 @@ impl Agent {
     pub async fn run(mut self, stop: Arc<Notify>) {
         let news = Arc::new(Notify::new());
         let listener = tokio::spawn(listen(self.swarm.clone(), Arc::clone(&news)));
-        let mut stopping = false;
+        let mut stopping: Option<Instant> = None;
+        let mut failures = 0_u32;
         let (mut last, mut changed) = (Plan::default(), Instant::now());
         loop {
             let (observation, plan) = self.cycle().await;
@@ -94,10 +99,12 @@ impl Agent {
                 changed = Instant::now();
                 last = plan.clone();
             }
-            if stopping && !self.has_work_left(&observation) {
+            if let Some(since) = stopping
+                && !self.has_work_left(&observation, since.elapsed())
+            {
                 break;
             }
-            let tick = if stopping {
+            let tick = if stopping.is_some() {
                 BUSY_TICK
             } else {
                 self.tick(&observation, changed.elapsed())
@@ -107,13 +114,14 @@ impl Agent {
                 // What an event announces shows in the tasks only a moment later.
                 () = news.notified() => changed = Instant::now(),
                 outcome = self.lanes.finished() => {
-                    if outcome.is_not_yet() {
+                    failures = if outcome.is_not_yet() { failures + 1 } else { 0 };
+                    if failures > MANY {
+                        sleep(WAITING_TICK).await;
+                    } else if failures > 0 {
                         sleep(AGAIN).await;
                     }
                 }
-                () = stop.notified(), if !stopping => {
-                    stopping = true;
-                }
+                () = stop.notified(), if stopping.is_none() => stopping = Some(Instant::now()),
             }
         }
         listener.abort();
@@ -124,6 +132,7 @@ impl Agent {
         let observation = observe(&self.swarm, &self.mongods, &mut self.history).await;
         let plan = plan(&observation);
         let acts = self.acts(&observation);
+        self.lanes.keep_refused(&plan.steps);
         if acts {
             for step in &plan.steps {
                 self.lanes.start(step, &self.swarm, &self.mongods);
@@ -163,7 +172,7 @@ impl Agent {
             swarm.tasks.values().any(|t| {
                 Some(&t.service) == scope.agent_service.as_ref()
                     && t.node.as_ref() == Some(node)
-                    && t.is_wanted()
+                    && t.state == TaskState::Running
             })
         };
         let leader = swarm.nodes.values().find(|n| n.leader).map(|n| &n.id);
@@ -193,17 +202,24 @@ impl Agent {
         }
     }
 
-    /// Whether a stopping agent still has mongods to end: those of its own stack, when that is being removed.
-    fn has_work_left(&self, observation: &Observation) -> bool {
+    /// Whether a stopping agent still has mongods to end: those of its own stack, when that is being removed. Docker
+    /// bounds the wait by the agent's own grace period.
+    fn has_work_left(&self, observation: &Observation, stopping: Duration) -> bool {
         let Some(own) = &self.swarm.scope().agent_service else {
             return false;
         };
         match &observation.swarm {
-            Reading::Unreachable { .. } => false,
-            Reading::Seen(swarm) if swarm.services.contains_key(own) => false,
+            Reading::Unreachable { .. } => true,
+            Reading::Seen(swarm) if swarm.known_services.contains(own) => false,
             Reading::Seen(swarm) => {
-                let ours = |t: &&crate::swarm::model::Task| t.service != *own && t.is_leaving();
-                swarm.tasks.values().filter(ours).count() > 0 || !swarm.services.is_empty()
+                let is_orphan = |t: &&Task| {
+                    t.service != *own
+                        && t.is_leaving()
+                        && !swarm.known_services.contains(&t.service)
+                };
+                // The services of a stack are removed one after the other.
+                let others_may_follow = stopping < REMOVAL && !swarm.services.is_empty();
+                swarm.tasks.values().any(|t| is_orphan(&t)) || others_may_follow
             }
         }
     }

@@ -72,6 +72,7 @@ impl Stop {
     /// mongod acts on SIGTERM, SIGINT, SIGHUP, SIGXCPU and SIGUSR1, and leaves the default action (none) to these.
     pub fn of(container: &Container) -> Self {
         let signal = container.stop_signal.as_deref().unwrap_or("SIGTERM");
+        let signal = signal.to_ascii_uppercase();
         match signal.trim_start_matches("SIG") {
             "CONT" | "18" | "CHLD" | "17" | "URG" | "23" | "WINCH" | "28" => Self::Held,
             _ => Self::Signalled {

@@ -59,6 +59,17 @@ struct AgentArguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("SWARMSET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Their debug output holds whole requests and answers, with all that people keep in environment variables.
+    let quiet = [
+        "bollard=info",
+        "hyper=info",
+        "hyper_util=info",
+        "mongodb=info",
+    ];
+    let filter = quiet
+        .iter()
+        .filter_map(|d| d.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use crate::history::History;
 use crate::intent::mongod_port;
@@ -13,13 +15,21 @@ use crate::observation::{Observation, Reading};
 use crate::swarm::client::SwarmClient;
 use crate::swarm::model::{Swarm, Task};
 
+/// Longer than a manager needs to say that it has no quorum.
+const SWARM_DEADLINE: Duration = Duration::from_secs(12);
+
 /// One look, with a deadline for each part of it.
 pub async fn observe(swarm: &SwarmClient, mongods: &Mongods, history: &mut History) -> Observation {
-    let swarm = match swarm.read().await {
+    let read = match timeout(SWARM_DEADLINE, swarm.read()).await {
+        Ok(Ok(seen)) => Ok(seen),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", SWARM_DEADLINE.as_secs())),
+    };
+    let swarm = match read {
         Ok(seen) => Reading::Seen(seen),
-        Err(error) => Reading::Unreachable {
+        Err(why) => Reading::Unreachable {
             since: history.swarm_unreachable(Timestamp::now()),
-            why: error.to_string(),
+            why,
         },
     };
     let mut members = BTreeMap::new();
@@ -62,6 +72,7 @@ pub async fn observe(swarm: &SwarmClient, mongods: &Mongods, history: &mut Histo
 fn mongod_tasks(swarm: &Swarm) -> impl Iterator<Item = (&Task, SocketAddr)> {
     let ours = |task: &Task| match swarm.services.get(&task.service) {
         Some(service) => service.labels.contains_key(crate::intent::LABEL_ROLE),
+        None if swarm.known_services.contains(&task.service) => false,
         None => task
             .container
             .command

@@ -93,6 +93,9 @@ pub enum Step {
         on: Target,
         /// Why.
         why: Candidacy,
+        /// A leaver with a higher priority, that would take the lead back while it is still needed: it is kept from
+        /// standing (`replSetFreeze`).
+        freeze: Option<Target>,
     },
     /// `replSetReconfig`, never with `force`.
     Reconfigure {
@@ -275,8 +278,14 @@ impl fmt::Display for Step {
                     config.members.len()
                 )
             }
-            Self::StandForElection { on, why, .. } => {
-                write!(f, "stand for election: {} ({why})", on.host)
+            Self::StandForElection {
+                on, why, freeze, ..
+            } => {
+                write!(f, "stand for election: {} ({why})", on.host)?;
+                match freeze {
+                    Some(leaver) => write!(f, ", and keep {} from it", leaver.host),
+                    None => Ok(()),
+                }
             }
             Self::Reconfigure { base, changes, .. } => {
                 let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();

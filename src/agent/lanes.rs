@@ -102,6 +102,18 @@ impl Lanes {
         });
     }
 
+    /// Forgets refusals of steps that are no longer planned.
+    pub(super) fn keep_refused(&mut self, planned: &[Step]) {
+        let is_planned = |lane: &Lane, refused: &Refused| {
+            planned
+                .iter()
+                .any(|s| s.lane() == *lane && s.to_string() == refused.step)
+        };
+        let under_way = &self.under_way;
+        self.refused
+            .retain(|lane, r| under_way.contains_key(lane) || is_planned(lane, r));
+    }
+
     /// The next step that finishes; never, if none is under way.
     pub(super) async fn finished(&mut self) -> Finished {
         loop {

@@ -145,6 +145,15 @@ impl Mongods {
             .map(drop)
     }
 
+    /// `replSetFreeze`: it does not stand for election for so long.
+    ///
+    /// # Errors
+    /// As the server says; a primary refuses.
+    pub async fn freeze(&self, at: SocketAddr, seconds: i32) -> Result<(), MongoError> {
+        let command = doc! { "replSetFreeze": seconds };
+        self.run(at, command, COMMAND_DEADLINE).await.map(drop)
+    }
+
     /// Sets `shutdownTimeoutMillisForSignaledShutdown`.
     ///
     /// # Errors

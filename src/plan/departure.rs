@@ -86,7 +86,7 @@ pub(super) fn dissolve_orphans(observation: &Observation, swarm: &Swarm, plan: &
     let is_orphan = |t: &&Task| {
         t.desired == DesiredState::Remove
             && t.is_leaving()
-            && !swarm.services.contains_key(&t.service)
+            && !swarm.known_services.contains(&t.service)
             && Stop::of(&t.container) == Stop::Held
             && t.container
                 .command

@@ -21,6 +21,15 @@ pub(super) fn without_primary(roster: &Roster<'_>, verdict: &mut Verdict) {
         .filter(|s| state(s) == Some(MemberState::Secondary))
         .collect();
     let (healthy, needed) = (secondaries.len(), majority(voters.len()));
+    let elsewhere = newest.members.iter().find(|m| {
+        let is_task = roster.seats().any(|s| in_set_as(roster, s) == Some(m.id));
+        m.state == MemberState::Primary && m.healthy && !is_task
+    });
+    if let Some(primary) = elsewhere {
+        let host = primary.host.clone();
+        verdict.wait(Waiting::PrimaryElsewhere { host });
+        return;
+    }
     verdict.wait(Waiting::NoPrimary {
         healthy,
         voters: voters.len(),
@@ -45,6 +54,7 @@ pub(super) fn without_primary(roster: &Roster<'_>, verdict: &mut Verdict) {
             } else {
                 Candidacy::NoPrimary
             },
+            freeze: None,
         });
     }
 }
@@ -106,11 +116,14 @@ pub(super) fn hand_over(
     verdict: &mut Verdict,
 ) {
     let best = candidate(roster, members);
+    let outranks = best.is_some_and(|b| leader.config.priority > b.config.priority);
+    let leaver = leader.seat().filter(|_| outranks);
     match best.and_then(Member::seat).and_then(Seat::target) {
         Some(on) => verdict.step(Step::StandForElection {
             key: roster.intent.key.clone(),
             on,
             why: Candidacy::HandOver,
+            freeze: leaver.and_then(Seat::target),
         }),
         None => verdict.wait(Waiting::NoCandidate {
             host: leader.config.host.clone(),

@@ -53,11 +53,18 @@ pub(super) fn initiate(roster: &Roster<'_>, verdict: &mut Verdict) {
 
 /// Before there is a set nobody needs a task that Swarm has told to stop.
 fn end_empty_leavers(roster: &Roster<'_>, verdict: &mut Verdict) {
-    let answers = |s: &&Seat<'_>| s.is_held() && s.report().is_some();
+    let is_empty = |s: &&Seat<'_>| {
+        let replication = s.report().map(|r| &r.replication);
+        let nothing = matches!(
+            replication,
+            Some(Replication::NotYetInitialised { collections: 0 } | Replication::NotEnabled)
+        );
+        s.is_held() && nothing
+    };
     for on in roster
         .leaving
         .iter()
-        .filter(answers)
+        .filter(is_empty)
         .filter_map(Seat::target)
     {
         verdict.step(Step::ShutDown {

@@ -115,7 +115,7 @@ fn is_in_its_first_sync(roster: &Roster<'_>, primary: Primary<'_>, member: &Memb
     };
     let age = initiated_at(&set).map(|at| roster.observation.now.duration_since(at));
     // Those of the initiation have an `_id` under 64 (`SetConfig::fresh_id`).
-    let is_new = member.config.id.0 < 64 && age.is_none_or(|age| age < FIRST_SYNC);
+    let is_new = member.config.id.0 < 64 && age.is_none_or(|age| age.abs() < FIRST_SYNC);
     is_new
         && !roster
             .observation
@@ -129,7 +129,7 @@ fn has_lost_its_data(member: &Member<'_>) -> bool {
     };
     let copies_again = |state, sync: bool| state == MemberState::Startup2 && sync;
     match &report.replication {
-        Replication::NotYetInitialised { .. } => !member.newly_added,
+        Replication::NotYetInitialised { .. } => !member.newly_added && member.config.votes > 0,
         Replication::InSet(set) => {
             !member.newly_added
                 && member.config.votes > 0
@@ -160,8 +160,18 @@ pub(super) fn rehost(
                 seat: Some(seat), ..
             }
             | Standing::NoWord { seat: Some(seat) }
-            | Standing::Restarts { old: seat }
                 if member.config.id == primary.id && is_cut_off(roster, members, seat) =>
+            {
+                let Some(address) = seat.address else {
+                    continue;
+                };
+                Host::new(address.to_string())
+            }
+            // One or two voters could not reach a member that comes back under another address.
+            Standing::Restarts { old: seat }
+                if member.config.id == primary.id
+                    && !is_small(members)
+                    && is_cut_off(roster, members, seat) =>
             {
                 let Some(address) = seat.address else {
                     continue;
@@ -184,6 +194,11 @@ pub(super) fn rehost(
         }
     }
     reconfigure(primary, config, changes, verdict);
+}
+
+/// Too few voters to do without any of them.
+fn is_small(members: &[Member<'_>]) -> bool {
+    members.iter().filter(|m| m.votes).count() <= 2
 }
 
 /// A held primary that somebody has to copy from, and that nobody can take over from.
@@ -212,7 +227,10 @@ pub(super) fn add_newcomers(
     members: &[Member<'_>],
     verdict: &mut Verdict,
 ) {
-    if others_are_coming(roster, members) {
+    let restarts = members
+        .iter()
+        .any(|m| matches!(m.standing, Standing::Restarts { .. }));
+    if others_are_coming(roster, members) || (restarts && is_small(members)) {
         return;
     }
     let mut config = primary.report.config.next();
@@ -373,7 +391,7 @@ fn goes_anyway(member: &Member<'_>) -> bool {
     match member.standing {
         Standing::Leaves {
             seat, scaled_down, ..
-        } => scaled_down && !seat.is_some_and(Seat::is_held),
+        } => scaled_down && seat.is_some_and(|s| !s.is_held()),
         Standing::Stays(_)
         | Standing::Restarts { .. }
         | Standing::NoWord { .. }

@@ -265,7 +265,13 @@ impl<'a> Roster<'a> {
 
     /// Whether any mongod has a configuration, or may have one.
     pub fn exists(&self) -> bool {
-        self.seats().any(|s| s.in_set().is_some())
+        let may_have = |r: &MemberReport| {
+            matches!(
+                r.replication,
+                Replication::InSet(_) | Replication::LoadingConfig
+            )
+        };
+        self.seats().filter_map(Seat::report).any(may_have)
     }
 
     /// The primary of the newest term that anybody knows. A deposed one that does not know it yet has an older term.
@@ -341,7 +347,8 @@ impl<'a> Roster<'a> {
         let is_removed = seat.is_some_and(|s| s.task.desired == DesiredState::Remove);
         let has_slot = |s: &Seat<'_>| slot.is_some() && s.task.slot == slot;
         let replaced = self.wanted.iter().any(has_slot);
-        let complete = self.wanted.len() as u64 >= self.intent.replicas;
+        let slots: BTreeSet<_> = self.wanted.iter().map(|s| s.task.slot).collect();
+        let complete = slots.len() as u64 >= self.intent.replicas;
         let scaled_down = is_removed || (complete && !replaced && slot.is_some());
         if is_removed || replaced || complete {
             Standing::Leaves {

@@ -62,6 +62,14 @@ pub enum Waiting {
         /// The majority.
         needed: usize,
     },
+    /// The primary is a member that is no task of the service.
+    #[error(
+        "{host} is primary, and is no task of this service: nothing is changed while it leads; let another stand (rs.stepDown there), or give it priority 0"
+    )]
+    PrimaryElsewhere {
+        /// Which.
+        host: Host,
+    },
     /// The last change has not reached a majority.
     #[error("configuration {version} is not yet committed by a majority")]
     NotCommitted {

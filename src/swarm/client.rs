@@ -6,12 +6,13 @@
 mod convert;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use base64::Engine as _;
 use bollard::errors::Error;
 use bollard::models::ConfigSpec;
 use bollard::query_parameters::{
-    EventsOptionsBuilder, ListConfigsOptionsBuilder, ListNodesOptions, ListServicesOptionsBuilder,
+    EventsOptionsBuilder, ListConfigsOptionsBuilder, ListNodesOptions, ListServicesOptions,
     UpdateConfigOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -101,8 +102,15 @@ impl SwarmClient {
             self.claims(),
         )?;
         let nodes = nodes.into_iter().filter_map(convert::node);
+        let in_scope =
+            |s: &Service| self.scope.stack.is_none() || s.stack() == self.scope.stack.as_deref();
         let mut swarm = Swarm {
-            services: services.into_iter().map(|s| (s.id.clone(), s)).collect(),
+            known_services: services.iter().map(|s| s.id.clone()).collect(),
+            services: services
+                .into_iter()
+                .filter(in_scope)
+                .map(|s| (s.id.clone(), s))
+                .collect(),
             tasks: BTreeMap::new(),
             nodes: nodes.map(|n| (n.id.clone(), n)).collect(),
             claims,
@@ -119,11 +127,11 @@ impl SwarmClient {
     }
 
     async fn services(&self) -> Result<Vec<Service>, Error> {
-        let filters = self.stack_filter();
-        let options = ListServicesOptionsBuilder::default()
-            .filters(&filters)
-            .build();
-        let services = self.docker.list_services(Some(options)).await?;
+        // All of them: labels of a service can be changed, and those of its tasks stay as they were.
+        let services = self
+            .docker
+            .list_services(None::<ListServicesOptions>)
+            .await?;
         Ok(services.into_iter().filter_map(convert::service).collect())
     }
 
@@ -133,7 +141,9 @@ impl SwarmClient {
         let filters = serde_json::to_string(&self.stack_filter())?;
         let filters: String = url_encode(&filters);
         let path = format!("/v{version}/tasks?filters={filters}");
-        let body = self.transport.get(&path).await?;
+        let limit = Duration::from_secs(TIMEOUT_SECONDS);
+        let body = tokio::time::timeout(limit, self.transport.get(&path)).await;
+        let body = body.map_err(|_| Error::RequestTimeoutError)??;
         let tasks: Vec<Value> = serde_json::from_slice(&body)?;
         let mut found = Vec::with_capacity(tasks.len());
         for task in tasks {
@@ -162,7 +172,7 @@ impl SwarmClient {
         let own = tasks.iter().filter(|(task, _)| {
             Some(&task.service) == self.scope.agent_service.as_ref()
                 && (self.scope.node.is_none() || task.node == self.scope.node)
-                && task.is_wanted()
+                && !task.has_ended()
         });
         own.flat_map(|(_, addresses)| addresses.iter().map(|a| a.network.clone()))
             .collect()

@@ -1,6 +1,6 @@
 //! What a manager says about services, tasks, nodes and config objects, reduced to what is used here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -13,6 +13,8 @@ use crate::names::{NodeId, ReplicaSetId, ServiceId, ServiceName, Slot, TaskId};
 pub struct Swarm {
     /// Services in the agent's scope, by id.
     pub services: BTreeMap<ServiceId, Service>,
+    /// The ids of all services, also those out of scope: a task whose service is not among them is an orphan.
+    pub known_services: BTreeSet<ServiceId>,
     /// All tasks of these services, and tasks of services that are gone.
     pub tasks: BTreeMap<TaskId, Task>,
     /// All nodes, by id.

@@ -331,6 +331,7 @@ impl ServiceWorld {
         };
         if !self.gone {
             let service = self.service.clone();
+            swarm.known_services.insert(service.id.clone());
             swarm.services.insert(service.id.clone(), service);
         }
         for task in &self.tasks {

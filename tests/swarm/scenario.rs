@@ -44,6 +44,11 @@ impl Scenario {
         self
     }
 
+    /// On which lab it runs.
+    pub fn made_for(&self) -> Shape {
+        self.shape
+    }
+
     /// Within that many seconds.
     pub fn limit(mut self, seconds: u64) -> Self {
         self.limit = Duration::from_secs(seconds);

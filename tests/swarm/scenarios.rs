@@ -33,7 +33,10 @@ pub fn all() -> Vec<Scenario> {
         agent::all(),
         refuse::all(),
     ];
-    all.into_iter().flatten().collect()
+    let mut all: Vec<Scenario> = all.into_iter().flatten().collect();
+    // A lab of another shape has to be built afresh.
+    all.sort_by_key(|scenario| std::cmp::Reverse(scenario.made_for().nodes()));
+    all
 }
 
 /// A converged set of so many members.
