@@ -26,7 +26,7 @@ pub(super) fn refuse_unfit(roster: &Roster<'_>, verdict: &mut Verdict) {
             Replication::NotEnabled => verdict.faults.push(Fault::NotReplicated { host }),
             Replication::InSet(set) => {
                 let (found, wanted) = (&set.config.set, &roster.intent.key.set);
-                let id = set.config.replica_set_id();
+                let id = seat.identity();
                 if found != wanted {
                     let (found, wanted) = (found.clone(), wanted.clone());
                     let fault = Fault::OtherSetName {
@@ -38,8 +38,8 @@ pub(super) fn refuse_unfit(roster: &Roster<'_>, verdict: &mut Verdict) {
                 } else if ours.is_some() && id != ours {
                     verdict.faults.push(Fault::ForeignMember {
                         host,
-                        found: describe(found, id.as_ref()),
-                        ours: describe(wanted, ours.as_ref()),
+                        found: describe(found, id),
+                        ours: describe(wanted, ours),
                     });
                 }
             }
@@ -65,7 +65,10 @@ pub(super) fn settle(roster: &Roster<'_>, verdict: &mut Verdict) -> bool {
     for seat in roster.seats() {
         let right_name = seat.in_set().is_some_and(|r| r.config.set == key.set);
         if let Some(id) = seat.identity().filter(|_| right_name) {
-            found.entry(id).or_default().push(seat.host.to_string());
+            found
+                .entry(id.clone())
+                .or_default()
+                .push(seat.host.to_string());
         }
     }
     let recorded = roster.claim.and_then(|c| c.replica_set_id.clone());

@@ -10,7 +10,7 @@ use super::roster::{Member, Primary, Roster, Seat, Standing};
 use super::safety;
 use crate::intent::{MAX_MEMBERS, MAX_VOTERS};
 use crate::mongo::model::{MemberConfig, MemberState, Replication, SetConfig, initiated_at};
-use crate::names::Host;
+use crate::names::{Host, MemberId};
 use crate::step::{Fault, MemberChange, Step, Waiting};
 
 /// How long after the initiation members may be busy with their first copy, which is of an empty set.
@@ -147,8 +147,8 @@ pub(super) fn rehost(
     members: &[Member<'_>],
     verdict: &mut Verdict,
 ) {
-    let mut config = primary.report.config.next();
-    let mut changes = Vec::new();
+    let base = &primary.report.config;
+    let mut moves: Vec<(MemberId, Host)> = Vec::new();
     for member in members {
         let to = match member.standing {
             Standing::Stays(seat)
@@ -184,11 +184,19 @@ pub(super) fn rehost(
             | Standing::Stays(_)
             | Standing::Stranger => continue,
         };
-        if member.config.host == to || config.member_at(&to).is_some() {
-            continue;
+        let taken = base.member_at(&to).is_some() || moves.iter().any(|(_, host)| *host == to);
+        if !taken {
+            moves.push((member.config.id, to));
         }
-        if let Some(m) = config.members.iter_mut().find(|m| m.id == member.config.id) {
-            let (id, from) = (m.id, m.host.clone());
+    }
+    if moves.is_empty() {
+        return;
+    }
+    let mut config = base.next();
+    let mut changes = Vec::new();
+    for (id, to) in moves {
+        if let Some(m) = config.members.iter_mut().find(|m| m.id == id) {
+            let from = m.host.clone();
             m.rehost(to.clone());
             changes.push(MemberChange::Rehost { id, from, to });
         }
@@ -233,12 +241,14 @@ pub(super) fn add_newcomers(
     if others_are_coming(roster, members) || (restarts && is_small(members)) {
         return;
     }
+    let is_new = |s: &&Seat<'_>| seat_of(members, s).is_none() && joins(roster, s);
+    let newcomers: Vec<_> = roster.wanted.iter().filter(is_new).collect();
+    if newcomers.is_empty() {
+        return;
+    }
     let mut config = primary.report.config.next();
     let mut changes = Vec::new();
-    for seat in &roster.wanted {
-        if seat_of(members, seat).is_some() || !joins(roster, seat) {
-            continue;
-        }
+    for seat in newcomers {
         if config.members.len() >= MAX_MEMBERS {
             break;
         }
@@ -309,7 +319,7 @@ fn predecessor<'m, 'a>(members: &'m [Member<'a>], seat: &Seat<'_>) -> Option<&'m
 }
 
 /// A successor inherits what a person gave to the member before it.
-fn succeed(old: &MemberConfig, id: crate::names::MemberId, seat: &Seat<'_>) -> MemberConfig {
+fn succeed(old: &MemberConfig, id: MemberId, seat: &Seat<'_>) -> MemberConfig {
     let mut member = old.clone();
     if member.is_beyond_seven() {
         member.give_vote();
@@ -336,11 +346,14 @@ pub(super) fn remove_leavers(
     members: &[Member<'_>],
     verdict: &mut Verdict,
 ) {
+    let mut leavers: Vec<_> = members.iter().filter(|m| m.leaves()).collect();
+    if leavers.is_empty() {
+        return;
+    }
     let mut spare = spare_leavers(roster, members);
     let mut config = primary.report.config.next();
     let mut changes = Vec::new();
     let mut voter_goes = false;
-    let mut leavers: Vec<_> = members.iter().filter(|m| m.leaves()).collect();
     // The dead first; then those that would take the lead back.
     leavers.sort_by(|a, b| {
         let by_priority = b.config.priority.total_cmp(&a.config.priority);
@@ -406,8 +419,7 @@ pub(super) fn give_votes(
     members: &[Member<'_>],
     verdict: &mut Verdict,
 ) {
-    let mut config = primary.report.config.next();
-    if config.votes() >= MAX_VOTERS {
+    if primary.report.config.votes() >= MAX_VOTERS {
         return;
     }
     let waits = |m: &&Member<'_>| {
@@ -418,6 +430,7 @@ pub(super) fn give_votes(
         return;
     };
     let (id, host) = (next.config.id, next.config.host.clone());
+    let mut config = primary.report.config.next();
     if let Some(member) = config.members.iter_mut().find(|m| m.id == id) {
         member.give_vote();
     }

@@ -24,6 +24,7 @@ pub struct Seat<'a> {
     pub address: Option<SocketAddr>,
     /// What its mongod answered, if it was asked.
     pub reading: Option<&'a Reading<MemberReport>>,
+    identity: Option<ReplicaSetId>,
 }
 
 impl<'a> Seat<'a> {
@@ -52,8 +53,8 @@ impl<'a> Seat<'a> {
     }
 
     /// Its `replicaSetId`, if it has one.
-    pub fn identity(&self) -> Option<ReplicaSetId> {
-        self.in_set()?.config.replica_set_id()
+    pub fn identity(&self) -> Option<&ReplicaSetId> {
+        self.identity.as_ref()
     }
 }
 
@@ -72,6 +73,7 @@ pub struct Roster<'a> {
     pub unassigned: Vec<&'a Task>,
     /// The record of this set, if there is one.
     pub claim: Option<&'a Claim>,
+    identity: Option<ReplicaSetId>,
 }
 
 /// The member that leads, and its report, by which everything is decided.
@@ -211,11 +213,13 @@ impl<'a> Roster<'a> {
             let port = mongod_port(&task.container).unwrap_or(intent.port);
             let address = address(&task.addresses, port);
             let reading = observation.members.get(&task.id);
+            let report = reading.and_then(|r| r.seen()?.in_set());
             let seat = Seat {
                 task,
                 host,
                 address,
                 reading,
+                identity: report.and_then(|r| r.config.replica_set_id()),
             };
             if task.is_wanted() {
                 wanted.push(seat);
@@ -225,14 +229,17 @@ impl<'a> Roster<'a> {
         }
         wanted.sort_by(|a, b| (a.task.slot, &a.host).cmp(&(b.task.slot, &b.host)));
         leaving.sort_by(|a, b| (a.task.slot, &a.host).cmp(&(b.task.slot, &b.host)));
-        Self {
+        let mut roster = Self {
             intent,
             observation,
             wanted,
             leaving,
             unassigned,
             claim: swarm.claims.get(&intent.key.claim_name()),
-        }
+            identity: None,
+        };
+        roster.identity = roster.find_identity();
+        roster
     }
 
     /// All seats, those that are to stop among them.
@@ -241,7 +248,11 @@ impl<'a> Roster<'a> {
     }
 
     /// The set's identity: the one recorded, else the only one seen.
-    pub fn identity(&self) -> Option<ReplicaSetId> {
+    pub fn identity(&self) -> Option<&ReplicaSetId> {
+        self.identity.as_ref()
+    }
+
+    fn find_identity(&self) -> Option<ReplicaSetId> {
         let recorded = self.claim.and_then(|c| c.replica_set_id.clone());
         recorded.or_else(|| {
             let named = |s: &&Seat<'_>| {
@@ -253,7 +264,9 @@ impl<'a> Roster<'a> {
                 .filter(named)
                 .filter_map(Seat::identity)
                 .collect();
-            (ids.len() == 1).then(|| ids.first().cloned()).flatten()
+            (ids.len() == 1)
+                .then(|| ids.first().copied().cloned())
+                .flatten()
         })
     }
 
@@ -316,9 +329,10 @@ impl<'a> Roster<'a> {
     }
 
     fn standing(&'a self, member: &MemberConfig) -> Standing<'a> {
-        let by_name = self.seats().any(|s| s.host == member.identity());
+        let identity = member.identity();
+        let by_name = self.seats().any(|s| s.host == identity);
         let holds = |seat: &&Seat<'a>| {
-            let named = seat.host == member.identity();
+            let named = seat.host == identity;
             let says_so = seat.in_set().is_some_and(|r| r.self_id == Some(member.id));
             named || (!by_name && says_so && self.is_ours(seat))
         };
@@ -335,7 +349,7 @@ impl<'a> Roster<'a> {
             }
             (Some(seat), None) => Standing::Stays(seat),
             (None, Some(seat)) => self.without_place(Some(seat), seat.task.slot),
-            (None, None) => match self.intent.recognises(&member.identity()) {
+            (None, None) => match self.intent.recognises(&identity) {
                 Some(slot) => self.without_place(None, slot),
                 None => Standing::Stranger,
             },
