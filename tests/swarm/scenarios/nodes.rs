@@ -106,9 +106,12 @@ fn cut_off(lab: &mut Lab) -> Result<()> {
 
 fn no_quorum(lab: &mut Lab) -> Result<()> {
     deployed(lab, 3)?;
-    let primary = lab.primary()?;
-    // Without a quorum Swarm would not even say where the network is.
-    let mongo = lab.mongo(&primary)?;
+    // Without a quorum Swarm would not even say where the network is; and names on frozen nodes leave DNS.
+    let address = lab
+        .primary_task()?
+        .address
+        .context("the primary has no address")?;
+    let mongo = lab.mongo(&address)?;
     let before = mongo.run("admin", doc! {"replSetGetConfig": 1})?;
     let load = lab.start_load()?;
     lab.pause_dockerd(2)?;
