@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{SOON, THREE_MEMBERS, deployed, primary_to_highest_slot};
+use super::{SOON, THREE_MEMBERS, deployed, judge_through_hand_overs, primary_to_highest_slot};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -63,9 +63,7 @@ fn grow(lab: &mut Lab) -> Result<()> {
     }
     lab.scale("mongo", 3)?;
     lab.await_members(3, 3, SOON)?;
-    let verdict = load.stop()?;
-    lab.judge(&verdict)?;
-    verdict.assert_no_errors()
+    judge_through_hand_overs(lab, load)
 }
 
 fn shrink_far(lab: &mut Lab) -> Result<()> {
@@ -76,9 +74,7 @@ fn shrink_far(lab: &mut Lab) -> Result<()> {
     lab.scale("mongo", 2)?;
     lab.await_members(2, 2, SOON)?;
     lab.await_tasks("mongo", 2, SOON)?;
-    let verdict = load.stop()?;
-    lab.judge(&verdict)?;
-    verdict.assert_no_errors()
+    judge_through_hand_overs(lab, load)
 }
 
 fn shrink_to_one(lab: &mut Lab) -> Result<()> {
@@ -87,9 +83,7 @@ fn shrink_to_one(lab: &mut Lab) -> Result<()> {
     lab.scale("mongo", 1)?;
     lab.await_members(1, 1, SOON)?;
     lab.await_tasks("mongo", 1, SOON)?;
-    let verdict = load.stop()?;
-    lab.judge(&verdict)?;
-    verdict.assert_no_errors()
+    judge_through_hand_overs(lab, load)
 }
 
 fn zero_and_back(lab: &mut Lab) -> Result<()> {
