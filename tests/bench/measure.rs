@@ -303,7 +303,7 @@ fn at_rest() -> Vec<Measure> {
                     "growth",
                     "time for a set of 1,000 ÷ of 10",
                     "",
-                    Bar::MedianAtMost(3.0),
+                    Bar::MedianAtMost(2.0),
                 ),
             ],
             work: Work::Alone(plan::nothing_to_do),

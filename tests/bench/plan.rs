@@ -2,9 +2,6 @@
 //!
 //! Each of the sets has a service and seven tasks on seven of fifty nodes, all voting and caught up, and its
 //! claim: what an agent would observe. Only `plan()` is timed, once warm, over and over; a run's figure is the median.
-//!
-//! *Linear* is held to mean that a set among 1,000 takes at most three times as long as one among ten: those ten
-//! fit into the processor's cache, the thousand do not. Were it quadratic, it would take a hundred times as long.
 
 use crate::measure::Sample;
 use crate::report::median;

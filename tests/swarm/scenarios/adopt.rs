@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use mongodb::bson::{Document, doc};
 
-use super::{SOON, THREE_MEMBERS, deployed, judge_through_hand_overs, member_ids};
+use super::{SOON, THREE_MEMBERS, deployed, member_ids};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -173,7 +173,9 @@ fn old_volumes(lab: &mut Lab) -> Result<()> {
     lab.await_members(3, 3, SOON)?;
     lab.scale("mongo", 5)?;
     lab.await_members(5, 5, SOON)?;
-    judge_through_hand_overs(lab, load)?;
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    verdict.assert_no_errors()?;
     let after = member_ids(lab)?;
     let new = after.iter().filter(|id| !before.contains(id)).count();
     ensure!(

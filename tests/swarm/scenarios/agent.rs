@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{SOON, THREE_MEMBERS, deployed, judge_through_hand_overs, primary_to_highest_slot};
+use super::{SOON, THREE_MEMBERS, deployed, judge_without_errors, primary_to_highest_slot};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -63,7 +63,7 @@ fn killed_during_scale_down(lab: &mut Lab) -> Result<()> {
     }
     lab.await_members(2, 2, SOON)?;
     lab.await_tasks("mongo", 2, SOON)?;
-    judge_through_hand_overs(lab, load)
+    judge_without_errors(lab, load)
 }
 
 fn leader_lost(lab: &mut Lab) -> Result<()> {
@@ -81,7 +81,7 @@ fn leader_lost(lab: &mut Lab) -> Result<()> {
     lab.resume_dockerd(leader)?;
     lab.await_node(leader, "ready", SOON)?;
     lab.await_members(5, 5, SOON)?;
-    judge_through_hand_overs(lab, load)
+    judge_without_errors(lab, load)
 }
 
 /// A second set in the same stack, in the same words as the first.
@@ -135,7 +135,7 @@ fn two_sets(lab: &mut Lab) -> Result<()> {
     }
     lab.await_members_of("other", 3, 3, SOON)?;
     lab.await_members(4, 4, SOON)?;
-    judge_through_hand_overs(lab, load)
+    judge_without_errors(lab, load)
 }
 
 fn stopped_by(signal: &str, grace: &str) -> String {
@@ -154,7 +154,7 @@ fn quiesce(lab: &mut Lab) -> Result<()> {
     lab.scale("mongo", 2)?;
     lab.await_members(2, 2, SOON)?;
     lab.await_tasks("mongo", 2, SOON)?;
-    judge_through_hand_overs(lab, load)
+    judge_without_errors(lab, load)
 }
 
 /// SIGTERM and 10 s to SIGKILL, Docker's default: less than the members' own quiesce.

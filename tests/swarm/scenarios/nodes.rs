@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use mongodb::bson::doc;
 
-use super::{SOON, deployed, judge_through_hand_overs};
+use super::{SOON, deployed, judge_without_errors};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 use crate::stack::Task;
@@ -72,7 +72,7 @@ fn drained(lab: &mut Lab) -> Result<()> {
         Ok(!held)
     })?;
     lab.await_members(3, 3, SOON)?;
-    judge_through_hand_overs(lab, load)
+    judge_without_errors(lab, load)
 }
 
 fn voters(lab: &mut Lab) -> Result<i32> {
@@ -101,7 +101,7 @@ fn cut_off(lab: &mut Lab) -> Result<()> {
         Ok(!lab.tasks("mongo")?.iter().any(old))
     })?;
     lab.await_members(5, 5, SOON)?;
-    judge_through_hand_overs(lab, load)
+    judge_without_errors(lab, load)
 }
 
 fn no_quorum(lab: &mut Lab) -> Result<()> {
@@ -130,5 +130,5 @@ fn no_quorum(lab: &mut Lab) -> Result<()> {
     lab.resume_dockerd(2)?;
     lab.resume_dockerd(3)?;
     lab.await_members(3, 3, WHOLE_AGAIN)?;
-    judge_through_hand_overs(lab, load)
+    judge_without_errors(lab, load)
 }

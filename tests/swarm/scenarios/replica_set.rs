@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{SOON, THREE_MEMBERS, deployed, judge_through_hand_overs, primary_to_highest_slot};
+use super::{SOON, THREE_MEMBERS, deployed, primary_to_highest_slot};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -63,7 +63,9 @@ fn grow(lab: &mut Lab) -> Result<()> {
     }
     lab.scale("mongo", 3)?;
     lab.await_members(3, 3, SOON)?;
-    judge_through_hand_overs(lab, load)
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    verdict.assert_no_errors()
 }
 
 fn shrink_far(lab: &mut Lab) -> Result<()> {
@@ -74,7 +76,9 @@ fn shrink_far(lab: &mut Lab) -> Result<()> {
     lab.scale("mongo", 2)?;
     lab.await_members(2, 2, SOON)?;
     lab.await_tasks("mongo", 2, SOON)?;
-    judge_through_hand_overs(lab, load)
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    verdict.assert_no_errors()
 }
 
 fn shrink_to_one(lab: &mut Lab) -> Result<()> {
@@ -83,7 +87,9 @@ fn shrink_to_one(lab: &mut Lab) -> Result<()> {
     lab.scale("mongo", 1)?;
     lab.await_members(1, 1, SOON)?;
     lab.await_tasks("mongo", 1, SOON)?;
-    judge_through_hand_overs(lab, load)
+    let verdict = load.stop()?;
+    lab.judge(&verdict)?;
+    verdict.assert_no_errors()
 }
 
 fn zero_and_back(lab: &mut Lab) -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{SOON, deployed, judge_through_hand_overs, member_ids};
+use super::{SOON, deployed, judge_without_errors, member_ids};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -49,7 +49,7 @@ fn update_in_place(lab: &mut Lab) -> Result<()> {
     let load = lab.start_load()?;
     lab.service_update("mongo", &["--force"])?;
     await_roll_out(lab, &before, ROLLED_OUT)?;
-    judge_through_hand_overs(lab, load)?;
+    judge_without_errors(lab, load)?;
     ensure!(
         ids == member_ids(lab)?,
         "members were replaced, although their data was in place"
@@ -63,7 +63,7 @@ fn all_at_once(lab: &mut Lab) -> Result<()> {
     let load = lab.start_load()?;
     lab.service_update("mongo", &["--force", "--update-parallelism", "3"])?;
     await_roll_out(lab, &before, ROLLED_OUT)?;
-    judge_through_hand_overs(lab, load)?;
+    judge_without_errors(lab, load)?;
     ensure!(
         ids == member_ids(lab)?,
         "members were replaced, although their data was in place"
@@ -97,7 +97,7 @@ fn twice(lab: &mut Lab) -> Result<()> {
         });
         Ok(old.count() == 0 && lab.is_converged()?)
     })?;
-    judge_through_hand_overs(lab, load)
+    judge_without_errors(lab, load)
 }
 
 fn crash(lab: &mut Lab) -> Result<()> {
@@ -145,5 +145,5 @@ fn moves(lab: &mut Lab) -> Result<()> {
         },
     )?;
     lab.await_members(3, 3, SOON)?;
-    judge_through_hand_overs(lab, load)
+    judge_without_errors(lab, load)
 }
