@@ -29,7 +29,7 @@ use lanes::Lanes;
 pub use lanes::Report;
 
 /// While something is about to change.
-const BUSY_TICK: Duration = Duration::from_millis(150);
+const BUSY_TICK: Duration = Duration::from_millis(100);
 /// While something is waited for that has not changed for [`PATIENCE`], and on agents that only watch.
 const WAITING_TICK: Duration = Duration::from_secs(1);
 /// When all is as it should be: events wake the loop before that.

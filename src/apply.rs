@@ -1,6 +1,6 @@
-//! One step, one command; a hand-over alone takes several.
+//! One step, one command; an election alone takes several.
 
-mod hand_over;
+mod election;
 
 use std::fmt;
 
@@ -73,12 +73,8 @@ pub async fn apply(step: &Step, swarm: &SwarmClient, mongods: &Mongods) -> Appli
             Err(error) => swarm_said(&error),
         },
         Step::Initiate { on, config, .. } => mongo_said(mongods.initiate(on.address, config).await),
-        Step::StandForElection { on, .. } => {
-            match mongods.stand_for_election(on.address).await {
-                // "Election failed": a majority has not the configuration yet, or is ahead.
-                Err(MongoError::Command { message, .. }) => Applied::NotYet { why: message },
-                answer => mongo_said(answer),
-            }
+        Step::StandForElection { on, why, .. } => {
+            election::stand(mongods, on, election::candidacies(*why)).await
         }
         Step::HandOver {
             from,
@@ -86,7 +82,7 @@ pub async fn apply(step: &Step, swarm: &SwarmClient, mongods: &Mongods) -> Appli
             others,
             outranks,
             ..
-        } => hand_over::hand_over(mongods, from, to, others, *outranks).await,
+        } => election::hand_over(mongods, from, to, others, *outranks).await,
         Step::Reconfigure { on, config, .. } => {
             mongo_said(mongods.reconfigure(on.address, config).await)
         }

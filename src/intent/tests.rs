@@ -278,11 +278,7 @@ fn options_with_a_space_or_an_equals_sign() {
         (&[], None),
     ] {
         let command: Vec<_> = command.iter().map(|w| (*w).to_owned()).collect();
-        assert_eq!(
-            option_value(&command, "--port").as_deref(),
-            value,
-            "{command:?}"
-        );
+        assert_eq!(option_value(&command, "--port"), value, "{command:?}");
     }
 }
 

@@ -23,17 +23,6 @@ pub struct Swarm {
     pub claims: BTreeMap<String, Claim>,
 }
 
-impl Swarm {
-    /// All tasks, service by service.
-    pub fn tasks_by_service(&self) -> BTreeMap<&ServiceId, Vec<&Task>> {
-        let mut by_service: BTreeMap<&ServiceId, Vec<&Task>> = BTreeMap::new();
-        for task in self.tasks.values() {
-            by_service.entry(&task.service).or_default().push(task);
-        }
-        by_service
-    }
-}
-
 /// A service's specification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {

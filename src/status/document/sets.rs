@@ -114,7 +114,7 @@ pub(super) fn sets(
     reasons: &Reasons,
 ) -> Vec<SetEntry> {
     let intents = intents(swarm);
-    let tasks = swarm.tasks_by_service();
+    let tasks = observation.tasks_by_service(swarm);
     let entry = |intent: &Intent| {
         let tasks = tasks.get(&intent.service).map_or(&[][..], Vec::as_slice);
         let roster = Roster::new(observation, swarm, tasks, intent);

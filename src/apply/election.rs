@@ -1,4 +1,4 @@
-//! The lead goes from one member to another, unnoticed by clients.
+//! Elections: the first one, and those by which the lead goes from one member to another, unnoticed by clients.
 //!
 //! A member that is merely told to stand for election (`replSetStepUp`) deposes the primary by its higher term. The
 //! primary then ends operations before `hello` says that it leads no more, so that a driver's one retry meets it
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Applied, mongo_said};
 use crate::mongo::client::{MongoError, Mongods};
-use crate::step::Target;
+use crate::step::{Candidacy, Target};
 
 /// How long the primary may hold up writes until others have the last one. If it takes longer, it leads on.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -27,10 +27,10 @@ const LONG_REST: Duration = Duration::from_secs(15 * 60);
 const STAND_BACK: Duration = Duration::from_secs(3);
 /// One that does not answer is not waited for.
 const STAND_BACK_DEADLINE: Duration = Duration::from_millis(500);
-/// Between two candidacies of the successor.
+/// Between two candidacies.
 const AGAIN: Duration = Duration::from_millis(50);
-/// How often it is asked to stand before the next cycle looks anew.
-const CANDIDACIES: u32 = 40;
+/// How often a successor stands: the server may be about to elect it anyway.
+const CANDIDACIES_OF_SUCCESSOR: u32 = 3;
 
 /// Steps the primary down and its successor up.
 pub(super) async fn hand_over(
@@ -53,15 +53,30 @@ pub(super) async fn hand_over(
         }
         failed => return mongo_said(failed),
     }
+    // It may lead already: then it says yes, too.
+    stand(mongods, to, CANDIDACIES_OF_SUCCESSOR).await
+}
+
+/// Stands until it is elected, but not for long: whoever was elected meanwhile must not be deposed by it.
+pub(super) async fn stand(mongods: &Mongods, on: &Target, candidacies: u32) -> Applied {
     let mut refusal = String::new();
-    for _ in 0..CANDIDACIES {
-        match mongods.stand_for_election(to.address).await {
-            // It may lead already: then it says yes, too.
-            Ok(()) => return Applied::Done,
-            Err(MongoError::Command { message, .. }) => refusal = message,
-            failed => return mongo_said(failed),
+    for turn in 0..candidacies {
+        if turn > 0 {
+            sleep(AGAIN).await;
         }
-        sleep(AGAIN).await;
+        match mongods.stand_for_election(on.address).await {
+            // "Election failed": a majority has not its configuration yet, or is ahead.
+            Err(MongoError::Command { message, .. }) => refusal = message,
+            answer => return mongo_said(answer),
+        }
     }
     Applied::NotYet { why: refusal }
+}
+
+/// How often a member may stand in one step. Nobody else stands for an election time-out after an initiation.
+pub(super) fn candidacies(why: Candidacy) -> u32 {
+    match why {
+        Candidacy::FirstElection => 20,
+        Candidacy::NoPrimary => 1,
+    }
 }
