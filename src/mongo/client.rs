@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::model::{MemberReport, ServerVersion, SetConfig};
+use crate::names::Host;
 
 /// How long one mongod may take to be asked all questions of one cycle.
 pub const READ_DEADLINE: Duration = Duration::from_millis(1500);
@@ -171,6 +172,15 @@ impl Mongods {
     pub async fn freeze(&self, at: SocketAddr, time: Duration) -> Result<(), MongoError> {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let command = doc! { "replSetFreeze": seconds };
+        self.run(at, command, COMMAND_DEADLINE).await.map(drop)
+    }
+
+    /// `replSetSyncFrom`: it is to replicate from this member, by the name in the configuration.
+    ///
+    /// # Errors
+    /// As the server says; a primary refuses.
+    pub async fn sync_from(&self, at: SocketAddr, source: &Host) -> Result<(), MongoError> {
+        let command = doc! { "replSetSyncFrom": source.as_str() };
         self.run(at, command, COMMAND_DEADLINE).await.map(drop)
     }
 

@@ -148,7 +148,7 @@ pub(super) fn hand_over(
 }
 
 /// The member that is to take over: one that stays, may lead and is replicating; best one that runs the service's present
-/// specification, then by priority, then by how far it is.
+/// specification, then by priority, then one that replicates from the primary itself, then by how far it is.
 pub(super) fn candidate<'m, 'a>(
     roster: &Roster<'_>,
     members: &'m [Member<'a>],
@@ -162,8 +162,12 @@ pub(super) fn candidate<'m, 'a>(
             .seat()
             .is_some_and(|s| s.task.container == roster.intent.container);
         let priority = (m.config.priority * 1000.0) as i64;
+        let source = m.status.and_then(|s| s.sync_source.as_ref());
+        let is_direct = members
+            .iter()
+            .any(|p| p.state() == MemberState::Primary && Some(&p.config.host) == source);
         let applied = m.status.and_then(|s| s.applied);
-        (updated, priority, applied, Reverse(m.config.id))
+        (updated, priority, is_direct, applied, Reverse(m.config.id))
     };
     members.iter().filter(may_lead).max_by_key(rank)
 }
