@@ -13,7 +13,7 @@ pub use labels::MemberOptions;
 pub use template::HostTemplate;
 
 use crate::names::{ClusterName, Host, ServiceId, ServiceName, SetKey, SetName, Slot};
-use crate::swarm::model::{Container, Service, Swarm, Task};
+use crate::swarm::model::{Container, Mount, Service, Swarm, Task};
 
 /// The label that makes a service ours.
 pub const LABEL_ROLE: &str = "swarmset.role";
@@ -396,6 +396,14 @@ fn check_container(container: &Container, errors: &mut Vec<IntentError>) {
             errors.push(IntentError::ShardingOption { option });
         }
     }
+    let (path, mount) = data_mount(container);
+    if mount.is_none_or(|m| m.source.is_none()) {
+        errors.push(IntentError::NoVolume { path });
+    }
+}
+
+/// mongod's data directory, and what is mounted there.
+pub(crate) fn data_mount(container: &Container) -> (String, Option<&Mount>) {
     let path = option_value(&container.command, "--dbpath").unwrap_or_else(|| "/data/db".into());
     let holds = |target: &str| {
         let target = target.trim_end_matches('/');
@@ -407,13 +415,11 @@ fn check_container(container: &Container, errors: &mut Vec<IntentError>) {
         .iter()
         .filter(|m| holds(&m.target))
         .max_by_key(|m| m.target.trim_end_matches('/').len());
-    if innermost.is_none_or(|m| m.source.is_none()) {
-        errors.push(IntentError::NoVolume { path });
-    }
+    (path, innermost)
 }
 
 /// The value of `--name value` or `--name=value`.
-fn option_value(command: &[String], name: &str) -> Option<String> {
+pub(crate) fn option_value(command: &[String], name: &str) -> Option<String> {
     let mut words = command.iter();
     while let Some(word) = words.next() {
         if word == name {

@@ -101,7 +101,7 @@ pub(super) fn encode(document: &Document) -> Result<String, fmt::Error> {
     registry.register("faults", "Faults that a person has to mend", faults);
 
     let steps = Family::<Labels, Counter>::default();
-    for ((kind, outcome), n) in &document.step_counts {
+    for ((kind, outcome), n) in &document.counts.steps {
         let labels = vec![
             ("kind", (*kind).to_owned()),
             ("outcome", (*outcome).to_owned()),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bollard::BollardRequest;
 use bollard::errors::Error;
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Either, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -31,6 +31,7 @@ impl<B> RequestBody for Request<B> {
 pub(super) struct Transport {
     to: Arc<Engine>,
     calls: Arc<AtomicU64>,
+    errors: Arc<AtomicU64>,
 }
 
 enum Engine {
@@ -57,12 +58,18 @@ impl Transport {
         Some(Self {
             to: Arc::new(to),
             calls: Arc::default(),
+            errors: Arc::default(),
         })
     }
 
     /// How many calls were made.
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many of them failed: no answer, or one that says so. That a name is taken is an answer like any other.
+    pub(super) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
     }
 
     /// Sends one request; its host is ignored.
@@ -72,6 +79,7 @@ impl Transport {
     ) -> impl Future<Output = Result<Response<hyper::body::Incoming>, Error>> + Send + use<> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let to = Arc::clone(&self.to);
+        let errors = Arc::clone(&self.errors);
         async move {
             let (mut head, body) = request.into_parts();
             let path = head.uri.path_and_query().map_or("/", |p| p.as_str());
@@ -88,6 +96,12 @@ impl Transport {
                 Engine::Socket(_, client) => client.request(request).await,
                 Engine::Tcp(_, client) => client.request(request).await,
             };
+            let failed = answer.as_ref().map_or(true, |a| {
+                let status = a.status();
+                status != StatusCode::CONFLICT
+                    && (status.is_client_error() || status.is_server_error())
+            });
+            errors.fetch_add(u64::from(failed), Ordering::Relaxed);
             answer.map_err(Error::from)
         }
     }
