@@ -16,6 +16,7 @@
 
 pub mod agent;
 pub mod apply;
+pub mod cli;
 pub mod doctor;
 pub mod history;
 pub mod intent;

@@ -3,3 +3,6 @@
 pub mod document;
 pub mod http;
 mod metrics;
+pub mod timeline;
+pub mod token;
+pub mod words;

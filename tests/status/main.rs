@@ -1,6 +1,8 @@
 //! What people and scripts see: the status, served by the real HTTP server, and what is made of it.
 
+mod cli;
 mod document;
+mod server;
 mod story;
 #[path = "../scenarios/text.rs"]
 #[expect(dead_code, reason = "the planner's stories use all of it")]

@@ -98,7 +98,7 @@ pub fn report() -> Report {
     Report {
         under_way: vec![UnderWay {
             set: set.clone(),
-            what: "reconfigure from version 3 term 1: add mongo-5-n6:27017 as 257".into(),
+            what: "reconfigure from version 3 term 1: add mongo-5-n6:27017 as 256".into(),
             since: ago(2),
         }],
         refused: Vec::new(),
