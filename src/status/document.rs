@@ -71,10 +71,8 @@ pub struct Counts {
 /// A histogram of the cycles' lengths.
 #[derive(Clone, Debug, Default)]
 pub struct CycleTimes {
-    /// Cycles that took at most as long as the bound of the same index in [`CycleTimes::BOUNDS`].
-    pub up_to: [u64; Self::BOUNDS.len()],
-    /// All cycles.
-    pub count: u64,
+    /// How many fell under each of [`CycleTimes::BOUNDS`] and over the one before; the last, over all of them.
+    pub buckets: [u64; Self::BOUNDS.len() + 1],
     /// Their seconds in all.
     pub seconds: f64,
 }
@@ -85,11 +83,16 @@ impl CycleTimes {
 
     /// One more.
     pub fn note(&mut self, seconds: f64) {
-        self.count += 1;
         self.seconds += seconds;
-        for (bound, count) in Self::BOUNDS.iter().zip(&mut self.up_to) {
-            *count += u64::from(seconds <= *bound);
+        let over = Self::BOUNDS.iter().take_while(|bound| seconds > **bound);
+        if let Some(bucket) = self.buckets.get_mut(over.count()) {
+            *bucket += 1;
         }
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
     }
 }
 

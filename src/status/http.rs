@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -159,11 +159,14 @@ async fn readyz(State(published): State<Published>) -> Response {
         .into_response()
 }
 
-async fn metrics_page(State(published): State<Published>) -> Response {
+async fn metrics_page(State(published): State<Published>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok());
+    let open = accept.is_some_and(|a| a.contains("application/openmetrics-text"));
     match metrics::encode(&current(&published)) {
+        Ok(body) if open => ([(header::CONTENT_TYPE, metrics::OPEN_METRICS)], body).into_response(),
         Ok(body) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], body).into_response()
+            let body = metrics::as_text(&body);
+            ([(header::CONTENT_TYPE, metrics::TEXT)], body).into_response()
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -2,6 +2,7 @@
 
 mod cli;
 mod document;
+mod metrics;
 mod server;
 mod story;
 #[path = "../scenarios/text.rs"]
