@@ -2,6 +2,7 @@
 
 mod cli;
 mod document;
+mod http;
 mod metrics;
 mod server;
 mod story;
