@@ -1,13 +1,14 @@
 //! The HTTP end: GET only, answered from the last cycle's document, within limits.
 
 mod guard;
+mod live;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
@@ -101,13 +102,41 @@ async fn connection(stream: TcpStream, router: Router) {
     }
 }
 
+/// What all answers are made from.
+#[derive(Clone)]
+struct Shared {
+    published: Published,
+    live: Arc<Semaphore>,
+}
+
+impl FromRef<Shared> for Published {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.published.clone()
+    }
+}
+
+impl FromRef<Shared> for Arc<Semaphore> {
+    fn from_ref(shared: &Shared) -> Self {
+        Arc::clone(&shared.live)
+    }
+}
+
 fn router(published: Published, token: Option<Token>) -> Router {
+    let shared = Shared {
+        published,
+        live: live::room(),
+    };
     Router::new()
+        .route("/", get(live::whole_page))
+        .route("/live", get(live::live))
+        .route("/page.css", get(live::css))
+        .route("/page.js", get(live::script))
+        .route("/{icon}", get(live::icon))
         .route("/status", get(status))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
-        .with_state(published)
+        .with_state(shared)
         .layer(from_fn_with_state(Arc::new(token), guard::admit))
 }
 

@@ -1,9 +1,11 @@
 //! What people and scripts see: the status, served by the real HTTP server, and what is made of it.
 
+mod browser;
 mod cli;
 mod document;
 mod http;
 mod metrics;
+mod page;
 mod server;
 mod story;
 #[path = "../scenarios/text.rs"]
