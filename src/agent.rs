@@ -20,7 +20,7 @@ use crate::observation::{Observation, Reading};
 use crate::observe::observe;
 use crate::plan::plan;
 use crate::retry::Retry;
-use crate::status::document::{Counts, Cycle, CycleTimes, Document};
+use crate::status::document::{Counts, Cycle, CycleTimes, Document, FaultLog};
 use crate::step::Plan;
 use crate::swarm::client::{Scope, SwarmClient};
 use crate::swarm::model::{Swarm, Task, TaskState, UpdateState};
@@ -56,6 +56,7 @@ pub struct Agent {
     published: watch::Sender<Arc<Document>>,
     cycles: u64,
     times: CycleTimes,
+    faults: FaultLog,
 }
 
 impl Agent {
@@ -85,6 +86,7 @@ impl Agent {
             published,
             cycles: 0,
             times: CycleTimes::default(),
+            faults: FaultLog::default(),
         }
     }
 
@@ -158,7 +160,7 @@ impl Agent {
             mongo_errors: counts.mongo_errors.values().sum(),
         };
         let scope = self.swarm.scope();
-        let document = Document::new(
+        let mut document = Document::new(
             &observation,
             &plan,
             &self.lanes.report(),
@@ -167,6 +169,7 @@ impl Agent {
             counts,
             &mut self.history,
         );
+        document.remember(&mut self.faults);
         self.published.send_replace(Arc::new(document));
         (observation, plan)
     }

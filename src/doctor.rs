@@ -129,11 +129,15 @@ pub fn examine(observation: &Observation, agent: Option<&ServiceId>) -> Vec<Find
         return Vec::new();
     };
     let agent = agent.and_then(|id| swarm.services.get(id));
-    let patients: Vec<Patient<'_>> = swarm
-        .services
-        .values()
-        .filter_map(|service| Patient::new(observation, swarm, service))
+    let tasks = swarm.tasks_by_service();
+    let services = swarm.services.values();
+    let patients: Vec<Patient<'_>> = services
+        .filter_map(|service| {
+            let own = tasks.get(&service.id).map_or(&[][..], Vec::as_slice);
+            Patient::new(observation, swarm, service, own)
+        })
         .collect();
+    let crowds = memory::crowds(&patients);
     let mut findings = Vec::new();
     for patient in &patients {
         network::examine(patient, agent, &mut findings);
@@ -143,7 +147,7 @@ pub fn examine(observation: &Observation, agent: Option<&ServiceId>) -> Vec<Find
             storage::examine(patient, &mut findings);
             rollout::examine(patient, &mut findings);
             voters::examine(patient, &mut findings);
-            memory::examine(patient, &mut findings);
+            memory::examine(patient, &crowds, &mut findings);
         }
     }
     if !patients.is_empty() {
@@ -179,13 +183,17 @@ enum Role {
 
 impl<'a> Patient<'a> {
     /// `None` for a service that is not ours.
-    fn new(observation: &'a Observation, swarm: &'a Swarm, service: &'a Service) -> Option<Self> {
+    fn new(
+        observation: &'a Observation,
+        swarm: &'a Swarm,
+        service: &'a Service,
+        tasks: &[&'a Task],
+    ) -> Option<Self> {
         let role = match service.labels.get(LABEL_ROLE)?.as_str() {
             "router" => Role::Router,
             _ => Role::Data,
         };
-        let tasks = swarm.tasks.values();
-        let own = tasks.filter(|t| t.service == service.id && t.is_wanted());
+        let own = tasks.iter().copied().filter(|t| t.is_wanted());
         Some(Self {
             observation,
             swarm,

@@ -1,13 +1,12 @@
 //! What the agent remembers from cycle to cycle: only since when something has been so. It may be lost at any time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::mongo::model::MemberReport;
 use crate::names::{MemberId, ReplicaSetId, TaskId};
 use crate::observation::Reading;
-use crate::status::document::{PastFault, Reason};
 
 /// A fold over observations.
 #[derive(Debug, Default)]
@@ -16,12 +15,7 @@ pub struct History {
     unreachable: BTreeMap<TaskId, Timestamp>,
     had_data: BTreeSet<(ReplicaSetId, MemberId)>,
     since: BTreeMap<String, Timestamp>,
-    faults: Vec<Reason>,
-    past_faults: VecDeque<PastFault>,
 }
-
-/// How many faults that are gone are kept.
-const PAST_FAULTS_KEPT: usize = 50;
 
 impl History {
     /// Since when the Swarm cannot be read, now that it could not.
@@ -62,29 +56,6 @@ impl History {
     pub fn keep_only(&mut self, members: &BTreeMap<TaskId, Reading<MemberReport>>) {
         self.unreachable
             .retain(|task, _| members.contains_key(task));
-    }
-
-    /// The faults that are gone, now that these are there. Those that changed their words only are not gone.
-    pub fn past_faults(&mut self, now: Timestamp, faults: &[Reason]) -> Vec<PastFault> {
-        let is_there = |old: &Reason| {
-            faults
-                .iter()
-                .any(|f| f.about == old.about && f.kind == old.kind)
-        };
-        let gone = self.faults.iter().filter(|old| !is_there(old));
-        let gone = gone.map(|f| PastFault {
-            about: f.about.clone(),
-            kind: f.kind.clone(),
-            what: f.what.clone(),
-            since: f.since,
-            until: now,
-        });
-        self.past_faults.extend(gone);
-        while self.past_faults.len() > PAST_FAULTS_KEPT {
-            self.past_faults.pop_front();
-        }
-        self.faults = faults.to_vec();
-        self.past_faults.iter().cloned().collect()
     }
 
     /// Since when each of these has been so; those that are not among them are forgotten.

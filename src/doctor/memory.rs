@@ -2,14 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, Draft, Finding, Patient, Severity};
+use super::{Check, Draft, Finding, Patient, Role, Severity};
 use crate::intent::option_value;
 
 const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 /// The share of a limit, or of a node's memory, that caches may have: connections and sorts want theirs.
 const SHARE: f64 = 0.8;
 
-pub(super) fn examine(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
+/// How many mongods run on each node.
+pub(super) type Crowds<'a> = BTreeMap<&'a str, usize>;
+
+/// Counts them.
+pub(super) fn crowds<'a>(patients: &[Patient<'a>]) -> Crowds<'a> {
+    let mut crowds = Crowds::new();
+    for patient in patients.iter().filter(|p| p.role == Role::Data) {
+        for node in patient.tasks.iter().filter_map(|t| patient.node_of(t)) {
+            *crowds.entry(node.hostname.as_str()).or_default() += 1;
+        }
+    }
+    crowds
+}
+
+pub(super) fn examine(patient: &Patient<'_>, crowds: &Crowds<'_>, findings: &mut Vec<Finding>) {
     let limit = patient.service.details.memory_limit;
     match (cache(patient), limit) {
         (Some(cache), Some(limit)) if cache > bytes(limit) * SHARE => findings.push(
@@ -30,22 +44,14 @@ pub(super) fn examine(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
         ),
         (Some(_), _) | (None, Some(_)) => {}
         (None, None) if patient.has_config_file() => {}
-        (None, None) => default_cache(patient, findings),
+        (None, None) => default_cache(patient, crowds, findings),
     }
 }
 
-fn default_cache(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
-    let mongods = patient.swarm.tasks.values().filter(|t| {
-        let service = patient.swarm.services.get(&t.service);
-        t.is_wanted() && service.is_some_and(|s| s.labels.contains_key(crate::intent::LABEL_ROLE))
-    });
-    let mut on: BTreeMap<&str, usize> = BTreeMap::new();
-    for node in mongods.filter_map(|t| patient.node_of(t)) {
-        *on.entry(node.hostname.as_str()).or_default() += 1;
-    }
+fn default_cache(patient: &Patient<'_>, crowds: &Crowds<'_>, findings: &mut Vec<Finding>) {
     let own = patient.tasks.iter().filter_map(|t| patient.node_of(t));
     let crowded = own
-        .filter_map(|n| on.get_key_value(n.hostname.as_str()))
+        .filter_map(|n| crowds.get_key_value(n.hostname.as_str()))
         .find(|(_, count)| **count > 1);
     let (severity, found) = match crowded {
         Some((node, count)) => (

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use reasons::Reasons;
-pub use reasons::{PastFault, Reason};
+pub use reasons::{FaultLog, PastFault, Reason};
 pub use sets::{MemberEntry, SetEntry, TaskEntry};
 
 use crate::agent::Report;
@@ -258,7 +258,6 @@ impl Document {
         let swarm = observation.swarm.seen();
         let sets = swarm.map(|swarm| sets::sets(observation, swarm, plan, lanes, &reasons));
         let sets = sets.unwrap_or_default();
-        let past_faults = history.past_faults(observation.now, &reasons.faults);
         let in_a_set = |r: &Reason| sets.iter().any(|s| s.key() == r.about);
         let outside = |rs: &[Reason]| rs.iter().filter(|r| !in_a_set(r)).cloned().collect();
         let (waiting, faults): (Vec<_>, Vec<_>) =
@@ -281,12 +280,18 @@ impl Document {
             plan: plan.steps.iter().map(planned).collect(),
             findings: examine(observation, scope.agent_service.as_ref()),
             events: lanes.events.clone(),
-            past_faults,
+            past_faults: Vec::new(),
             counts: Counts {
                 steps: lanes.counts.clone(),
                 ..counts
             },
         }
+    }
+
+    /// Adds which faults came and went; they all stand in this document by now.
+    pub fn remember(&mut self, log: &mut FaultLog) {
+        let of_sets = self.sets.iter().flat_map(|s| &s.faults);
+        self.past_faults = log.note(self.cycle.at, self.faults.iter().chain(of_sets));
     }
 }
 

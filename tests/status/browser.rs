@@ -13,11 +13,10 @@ use http::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use swarmset::history::History;
 use url::Url;
 
 use crate::server::{Served, file};
-use crate::story::{BUSY, FAULTY, SETTLED, document, publish, quiet};
+use crate::story::{BUSY, FAULTY, Memory, SETTLED, document, publish, quiet};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -292,7 +291,7 @@ fn it_changes_while_one_looks_and_keeps_what_was_folded() {
         }
         served.publish(publish(
             SETTLED,
-            &mut History::default(),
+            &mut Memory::default(),
             quiet(),
             Timestamp::now(),
         ));

@@ -8,11 +8,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use swarmset::history::History;
 use swarmset::status::document::Event;
 
 use crate::server::{Served, file};
-use crate::story::{BUSY, FAULTY, SETTLED, document, publish, quiet, report};
+use crate::story::{BUSY, FAULTY, Memory, SETTLED, document, publish, quiet, report};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -50,7 +49,7 @@ fn run(arguments: &[&str]) -> (i32, String, String) {
 fn settled() -> Served {
     Served::start(publish(
         SETTLED,
-        &mut History::default(),
+        &mut Memory::default(),
         quiet(),
         Timestamp::now(),
     ))
@@ -118,7 +117,7 @@ fn status_as_json_is_the_agents_own_document() {
 fn plan_says_what_is_next_and_why_not() {
     let served = Served::start(publish(
         BUSY,
-        &mut History::default(),
+        &mut Memory::default(),
         quiet(),
         Timestamp::now(),
     ));
@@ -134,7 +133,7 @@ fn plan_says_what_is_next_and_why_not() {
     assert_eq!(json["plan"][0]["kind"], "reconfigure");
     served.publish(publish(
         SETTLED,
-        &mut History::default(),
+        &mut Memory::default(),
         quiet(),
         Timestamp::now(),
     ));
@@ -162,7 +161,7 @@ fn doctor_prints_findings_and_their_weight() {
 
 #[test]
 fn events_tell_steps_and_faults_in_order() {
-    let mut history = History::default();
+    let mut history = Memory::default();
     let began = Timestamp::now() - jiff::SignedDuration::from_secs(600);
     publish(FAULTY, &mut history, report(), began);
     let now = publish(BUSY, &mut history, report(), Timestamp::now());
@@ -227,7 +226,7 @@ fn watch_shows_changes() {
     running.until("not converged yet");
     served.publish(publish(
         SETTLED,
-        &mut History::default(),
+        &mut Memory::default(),
         quiet(),
         Timestamp::now(),
     ));
@@ -239,7 +238,7 @@ fn follow_shows_each_event_once() {
     let mut later = report();
     let before = publish(
         BUSY,
-        &mut History::default(),
+        &mut Memory::default(),
         later.clone(),
         Timestamp::now(),
     );
@@ -253,7 +252,7 @@ fn follow_shows_each_event_once() {
     });
     served.publish(publish(
         BUSY,
-        &mut History::default(),
+        &mut Memory::default(),
         later,
         Timestamp::now(),
     ));

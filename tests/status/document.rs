@@ -2,13 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use swarmset::doctor::Check;
-use swarmset::history::History;
 use swarmset::status::document::Document;
 
-use crate::story::{BUSY, FAULTY, SETTLED, document, publish, quiet};
+use crate::story::{BUSY, FAULTY, Memory, SETTLED, document, publish, quiet};
 
 fn settled(story: &str) -> Document {
-    publish(story, &mut History::default(), quiet(), Timestamp::now())
+    publish(story, &mut Memory::default(), quiet(), Timestamp::now())
 }
 
 #[test]
@@ -50,7 +49,7 @@ fn reasons_have_a_kind_and_say_what_to_do() {
 
 #[test]
 fn faults_that_are_gone_are_remembered() {
-    let mut history = History::default();
+    let mut history = Memory::default();
     let began = Timestamp::now();
     let first = publish(FAULTY, &mut history, quiet(), began);
     assert_eq!(first.past_faults, []);

@@ -5,11 +5,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use swarmset::history::History;
 use swarmset::status::document::Document;
 
 use crate::server::Served;
-use crate::story::{BUSY, FAULTY, SETTLED, document, publish, quiet};
+use crate::story::{BUSY, FAULTY, Memory, SETTLED, document, publish, quiet};
 
 #[test]
 fn it_says_all_in_plain_html() {
@@ -55,7 +54,7 @@ fn it_says_all_in_plain_html() {
     );
     served.publish(publish(
         SETTLED,
-        &mut History::default(),
+        &mut Memory::default(),
         quiet(),
         Timestamp::now(),
     ));

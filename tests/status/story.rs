@@ -7,7 +7,7 @@ use swarmset::agent::Report;
 use swarmset::history::History;
 use swarmset::names::{NodeId, SetKey};
 use swarmset::plan::plan;
-use swarmset::status::document::{Counts, Cycle, CycleTimes, Document, Event, UnderWay};
+use swarmset::status::document::{Counts, Cycle, CycleTimes, Document, Event, FaultLog, UnderWay};
 use swarmset::swarm::client::Scope;
 
 use crate::world::World;
@@ -40,13 +40,20 @@ pub const FAULTY: &str = "
     service other replicas=3 set=other swarmset.votes=2
 ";
 
+/// What an agent keeps in mind.
+#[derive(Default)]
+pub struct Memory {
+    history: History,
+    faults: FaultLog,
+}
+
 /// What an agent publishes that sees this now.
 pub fn document(story: &str) -> Document {
-    publish(story, &mut History::default(), report(), Timestamp::now())
+    publish(story, &mut Memory::default(), report(), Timestamp::now())
 }
 
 /// The same, by an agent with a memory.
-pub fn publish(story: &str, history: &mut History, report: Report, at: Timestamp) -> Document {
+pub fn publish(story: &str, memory: &mut Memory, report: Report, at: Timestamp) -> Document {
     let mut world = World::default();
     for line in story.lines() {
         if let Err(why) = world.say(line) {
@@ -78,7 +85,10 @@ pub fn publish(story: &str, history: &mut History, report: Report, at: Timestamp
         node: Some(NodeId::new("n1")),
     };
     let plan = plan(&observation);
-    Document::new(&observation, &plan, &report, cycle, &scope, counts, history)
+    let history = &mut memory.history;
+    let mut document = Document::new(&observation, &plan, &report, cycle, &scope, counts, history);
+    document.remember(&mut memory.faults);
+    document
 }
 
 /// One step under way, two that have ended.

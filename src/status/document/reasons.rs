@@ -1,6 +1,7 @@
 //! What is waited for and what is wrong, with its age.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,46 @@ pub struct PastFault {
     pub since: Timestamp,
     /// When this agent saw it gone.
     pub until: Timestamp,
+}
+
+/// How many faults that are gone are kept.
+const PAST_FAULTS_KEPT: usize = 50;
+
+/// Which faults came and went; it may be lost at any time.
+#[derive(Debug, Default)]
+pub struct FaultLog {
+    there: Vec<Reason>,
+    past: VecDeque<PastFault>,
+}
+
+impl FaultLog {
+    /// The faults that are gone, now that these are there. Those that changed their words only are not gone.
+    pub fn note<'a>(
+        &mut self,
+        now: Timestamp,
+        faults: impl Iterator<Item = &'a Reason>,
+    ) -> Vec<PastFault> {
+        let there: Vec<Reason> = faults.cloned().collect();
+        let is_there = |old: &Reason| {
+            there
+                .iter()
+                .any(|f| f.about == old.about && f.kind == old.kind)
+        };
+        let gone = self.there.iter().filter(|old| !is_there(old));
+        let gone = gone.map(|f| PastFault {
+            about: f.about.clone(),
+            kind: f.kind.clone(),
+            what: f.what.clone(),
+            since: f.since,
+            until: now,
+        });
+        self.past.extend(gone);
+        while self.past.len() > PAST_FAULTS_KEPT {
+            self.past.pop_front();
+        }
+        self.there = there;
+        self.past.iter().cloned().collect()
+    }
 }
 
 /// All reasons of a plan.

@@ -40,19 +40,22 @@
     if (said.textContent !== headline) said.textContent = headline;
   };
 
-  let source;
+  let source, lost;
   const listen = () => {
     source = new EventSource("/live");
     source.addEventListener("now", (event) => {
       ahead = Number(event.data) - Date.now();
     });
     source.addEventListener("page", (event) => {
+      clearTimeout(lost);
       document.body.dataset.live = "yes";
       show(event.data);
       grow();
     });
     source.addEventListener("error", () => {
-      document.body.dataset.live = "no";
+      // A stream ends now and then, and the next one begins at once: that is not worth a word.
+      clearTimeout(lost);
+      lost = setTimeout(() => { document.body.dataset.live = "no"; }, 3000);
       // It comes back by itself, but for an answer that says no.
       if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
     });
