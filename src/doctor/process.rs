@@ -12,20 +12,18 @@ pub(super) fn examine(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
     key_file(patient, findings);
 }
 
+/// What is found is not shown: people put passwords there.
 fn health_check(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
-    let Some(test) = &patient.service.details.health_check else {
+    let test = patient.service.details.health_check.as_ref();
+    let Some(word) = test.and_then(|t| need_of_the_set(&t.join(" "))) else {
         return;
     };
-    let text = test.join(" ");
-    if !needs_the_set(&text) {
-        return;
-    }
     findings.push(
         patient
             .finding(
                 Severity::Danger,
                 Check::HealthCheckNeedsSet,
-                format!("the health check needs the set: {text}"),
+                format!("the health check needs the set: it has {word:?}"),
             )
             .because(
                 "Docker keeps a task's name out of DNS until it is healthy, and members that cannot find each other never become a set",
@@ -34,23 +32,24 @@ fn health_check(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
     );
 }
 
-/// Whether a command asks for more than that mongod answers.
-fn needs_the_set(text: &str) -> bool {
+/// The word by which a command asks for more than that mongod answers.
+fn need_of_the_set(text: &str) -> Option<&'static str> {
     let text = text.to_ascii_lowercase();
-    let of_the_shell = |at: usize| {
+    let is_of_the_shell = |at: usize| {
         let before = text[..at].chars().next_back();
         !before.is_some_and(|c| c.is_ascii_alphanumeric())
     };
-    [
+    if text.match_indices("rs.").any(|(at, _)| is_of_the_shell(at)) {
+        return Some("rs.");
+    }
+    let words = [
         "primary",
         "secondary",
         "replset",
         "mystate",
         "ismaster().ismaster",
-    ]
-    .iter()
-    .any(|word| text.contains(word))
-        || text.match_indices("rs.").any(|(at, _)| of_the_shell(at))
+    ];
+    words.into_iter().find(|word| text.contains(word))
 }
 
 fn entrypoint(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
@@ -61,9 +60,8 @@ fn entrypoint(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
     if first.ends_with("docker-entrypoint.sh") {
         return;
     }
-    let found = format!("entrypoint: {}", entrypoint.join(" "));
-    let command = patient.service.container.command.join(" ");
-    let fix = format!("command: {command} (instead of entrypoint: {first})");
+    let found = format!("entrypoint: {first} …");
+    let fix = format!("command: {first} … (instead of entrypoint:)");
     if patient.has_official_image() {
         findings.push(
             patient

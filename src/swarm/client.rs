@@ -73,6 +73,7 @@ impl SwarmClient {
             API_DEFAULT_VERSION,
         )?;
         let docker = docker.negotiate_version().await?;
+        transport.speak(api_version(&docker));
         Ok(Self {
             docker,
             transport,
@@ -120,7 +121,7 @@ impl SwarmClient {
             nodes: nodes.map(|n| (n.id.clone(), n)).collect(),
             claims,
             networks: BTreeMap::new(),
-            api: Some(self.api_version()),
+            api: Some(api_version(&self.docker)),
         };
         let own = self.own_networks(&tasks);
         for read in tasks {
@@ -134,12 +135,6 @@ impl SwarmClient {
             swarm.networks.extend(read.networks);
         }
         Ok(swarm)
-    }
-
-    fn api_version(&self) -> ApiVersion {
-        let version = self.docker.client_version();
-        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        ApiVersion(number(version.major_version), number(version.minor_version))
     }
 
     async fn services(&self) -> Result<Vec<Service>, Error> {
@@ -163,8 +158,7 @@ impl SwarmClient {
 
     /// By a raw call: bollard's task has no network attachments, and its service has another name for the health check.
     async fn list(&self, what: &str) -> Result<Vec<Value>, Error> {
-        let version = self.docker.client_version();
-        let path = format!("/v{version}/{what}");
+        let path = format!("/{what}");
         let limit = Duration::from_secs(TIMEOUT_SECONDS);
         let body = tokio::time::timeout(limit, self.transport.get(&path)).await;
         let body = body.map_err(|_| Error::RequestTimeoutError)??;
@@ -248,6 +242,12 @@ impl SwarmClient {
         let docker = self.docker.clone();
         docker.events(Some(options)).map(|event| event.map(drop))
     }
+}
+
+fn api_version(docker: &Docker) -> ApiVersion {
+    let version = docker.client_version();
+    let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    ApiVersion(number(version.major_version), number(version.minor_version))
 }
 
 fn url_encode(text: &str) -> String {

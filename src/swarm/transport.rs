@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bollard::BollardRequest;
 use bollard::errors::Error;
@@ -14,6 +14,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use hyperlocal::UnixConnector;
+
+use super::model::ApiVersion;
 
 /// bollard's request body, as its custom transport hands it over.
 type Body = <BollardRequest as RequestBody>::Body;
@@ -32,6 +34,8 @@ pub(super) struct Transport {
     to: Arc<Engine>,
     calls: Arc<AtomicU64>,
     errors: Arc<AtomicU64>,
+    /// `/v1.41`, once it is agreed on. bollard leaves it out of its requests.
+    version: Arc<OnceLock<String>>,
 }
 
 enum Engine {
@@ -59,7 +63,14 @@ impl Transport {
             to: Arc::new(to),
             calls: Arc::default(),
             errors: Arc::default(),
+            version: Arc::default(),
         })
+    }
+
+    /// Puts this version before the path of all calls from now on.
+    pub(super) fn speak(&self, version: ApiVersion) {
+        // Agreed on once, at the start.
+        let _ = self.version.set(format!("/v{version}"));
     }
 
     /// How many calls were made.
@@ -80,15 +91,17 @@ impl Transport {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let to = Arc::clone(&self.to);
         let errors = Arc::clone(&self.errors);
+        let version = self.version.get().cloned().unwrap_or_default();
         async move {
             let (mut head, body) = request.into_parts();
             let path = head.uri.path_and_query().map_or("/", |p| p.as_str());
+            let path = &format!("{version}{path}");
             tracing::debug!(method = %head.method, path, "docker call");
             head.uri = match &*to {
                 Engine::Socket(socket, _) => hyperlocal::Uri::new(socket, path).into(),
                 Engine::Tcp(authority, _) => {
                     let uri = Uri::builder().scheme("http").authority(authority.as_str());
-                    uri.path_and_query(path).build()?
+                    uri.path_and_query(path.as_str()).build()?
                 }
             };
             let request = Request::from_parts(head, body);

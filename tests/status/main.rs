@@ -1,5 +1,6 @@
 //! What people and scripts see: the status, served by the real HTTP server, and what is made of it.
 
+mod agent;
 mod browser;
 mod cli;
 mod document;
