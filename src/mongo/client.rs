@@ -149,11 +149,31 @@ impl Mongods {
             .map(drop)
     }
 
+    /// `replSetStepDown`: it takes no more writes, waits for so long until a majority and one that can be elected have
+    /// the last one, then leads no more, and does not stand for `rest`.
+    ///
+    /// # Errors
+    /// As the server says; nobody caught up in time, or it is no primary.
+    pub async fn step_down(
+        &self,
+        at: SocketAddr,
+        catch_up: Duration,
+        rest: Duration,
+    ) -> Result<(), MongoError> {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let command = doc! {
+            "replSetStepDown": seconds(rest),
+            "secondaryCatchUpPeriodSecs": seconds(catch_up),
+        };
+        self.run(at, command, COMMAND_DEADLINE).await.map(drop)
+    }
+
     /// `replSetFreeze`: it does not stand for election for so long.
     ///
     /// # Errors
     /// As the server says; a primary refuses.
-    pub async fn freeze(&self, at: SocketAddr, seconds: i32) -> Result<(), MongoError> {
+    pub async fn freeze(&self, at: SocketAddr, time: Duration) -> Result<(), MongoError> {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let command = doc! { "replSetFreeze": seconds };
         self.run(at, command, COMMAND_DEADLINE).await.map(drop)
     }

@@ -40,6 +40,9 @@ impl Waiting {
             Self::NoCandidate { .. } => {
                 "Wait for a member that stays to catch up; look at the members' priorities."
             }
+            Self::SuccessorBehind { .. } => {
+                "Wait for its successor; if it stays behind, look at its disk and its network."
+            }
             Self::RestartInTurn { .. } => "Look at the other member.",
             Self::TwoTasks { .. } => "Wait for the old task to end; look at its node.",
             Self::OldTaskUnheard { .. } => {
