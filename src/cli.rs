@@ -18,7 +18,7 @@ use crate::doctor::Severity;
 use crate::status::document::Document;
 use crate::status::timeline::timeline;
 use crate::status::words::Standing;
-use arguments::{Ask, Command, Shell};
+use arguments::{Ask, Shell, Show};
 pub use client::AskError;
 use locate::Found;
 
@@ -48,15 +48,14 @@ impl CliError {
     }
 }
 
-/// Carries out a command; the result is the exit code. `agent` is not one of them: it is a daemon.
+/// Carries out a command; the result is the exit code.
 ///
 /// # Errors
 /// Nobody could be asked, or the answer not be written.
-pub async fn run(command: Command, out: &mut impl Write) -> Result<u8, CliError> {
+pub async fn run(command: Show, out: &mut impl Write) -> Result<u8, CliError> {
     match command {
-        Command::Agent(_) => Ok(0),
-        Command::Status(a) if a.watch => watch(&a.ask, a.json, out).await,
-        Command::Status(a) => {
+        Show::Status(a) if a.watch => watch(&a.ask, a.json, out).await,
+        Show::Status(a) => {
             let found = locate::find(&a.ask).await?;
             if a.json {
                 out.write_all(&found.body)?;
@@ -66,7 +65,7 @@ pub async fn run(command: Command, out: &mut impl Write) -> Result<u8, CliError>
             }
             Ok(code(&found.document))
         }
-        Command::Plan(a) => {
+        Show::Plan(a) => {
             let found = locate::find(&a.ask).await?;
             if a.json {
                 write_json(out, &show::plan_json(&found.document))?;
@@ -75,8 +74,8 @@ pub async fn run(command: Command, out: &mut impl Write) -> Result<u8, CliError>
             }
             Ok(code(&found.document))
         }
-        Command::Events(a) => events(&a.ask, a.follow, a.json, out).await,
-        Command::Doctor(a) => {
+        Show::Events(a) => events(&a.ask, a.follow, a.json, out).await,
+        Show::Doctor(a) => {
             let found = locate::find(&a.ask).await?;
             if a.json {
                 write_json(out, &found.document.findings)?;
@@ -85,7 +84,7 @@ pub async fn run(command: Command, out: &mut impl Write) -> Result<u8, CliError>
             }
             Ok(worst(&found.document))
         }
-        Command::Completions { shell } => {
+        Show::Completions { shell } => {
             completions(shell, out);
             Ok(0)
         }
@@ -177,12 +176,15 @@ async fn events(ask: &Ask, follow: bool, json: bool, out: &mut impl Write) -> Re
 /// An agent that is asked again and again. One that goes away is waited for, or another found.
 struct Followed<'a> {
     ask: &'a Ask,
-    once: bool,
+    answered: bool,
 }
 
 impl<'a> Followed<'a> {
     fn new(ask: &'a Ask) -> Self {
-        Self { ask, once: false }
+        Self {
+            ask,
+            answered: false,
+        }
     }
 
     /// The first look has to succeed; later ones go on until one does.
@@ -191,10 +193,10 @@ impl<'a> Followed<'a> {
         loop {
             match locate::find(self.ask).await {
                 Ok(found) => {
-                    self.once = true;
+                    self.answered = true;
                     return Ok(found);
                 }
-                Err(error) if !self.once => return Err(error),
+                Err(error) if !self.answered => return Err(error),
                 Err(error) => {
                     if !said {
                         anstream::eprintln!("{error}; trying again");

@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<ExitCode> {
             agent(arguments).await?;
             Ok(ExitCode::SUCCESS)
         }
-        command => Ok(
+        Command::Show(command) => Ok(
             match cli::run(command, &mut anstream::stdout().lock()).await {
                 Ok(code) => ExitCode::from(code),
                 Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,

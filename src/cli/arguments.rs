@@ -33,6 +33,14 @@ pub struct Arguments {
 pub enum Command {
     /// Watch the Swarm and, on its leader, keep the replica sets as their services ask.
     Agent(AgentArguments),
+    /// Ask an agent.
+    #[command(flatten)]
+    Show(Show),
+}
+
+/// What an agent can be asked.
+#[derive(Subcommand)]
+pub enum Show {
     /// Show every replica set: members, votes, lag, steps, what is waited for and what is wrong.
     #[command(
         after_help = "Examples:\n  swarmset status --watch\n  swarmset status --json | jq '.sets[].primary'"

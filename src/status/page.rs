@@ -118,6 +118,7 @@ fn headline(document: &Document, standing: Standing) -> String {
         Standing::NotYet => match count(Standing::NotYet) {
             0 => "On its way".to_owned(),
             1 if document.sets.len() == 1 => "On its way".to_owned(),
+            1 => format!("1 of {} sets is on its way", document.sets.len()),
             n => format!("{n} of {} sets are on their way", document.sets.len()),
         },
     }

@@ -212,8 +212,13 @@ const CONTRAST: &str = r#"
 fn it_can_be_read_in_light_and_dark_on_screens_and_phones() {
     with_browser("looks", async |browser| {
         let mut grounds = BTreeSet::new();
-        for (story, name) in [(BUSY, "busy"), (SETTLED, "settled"), (FAULTY, "faulty")] {
-            let served = Served::start(document(story));
+        let settled = publish(SETTLED, &mut Memory::default(), quiet(), Timestamp::now());
+        for (document, name) in [
+            (document(BUSY), "busy"),
+            (settled, "settled"),
+            (document(FAULTY), "faulty"),
+        ] {
+            let served = Served::start(document);
             for scheme in ["light", "dark"] {
                 for (width, screen) in [(1280, "screen"), (360, "phone")] {
                     browser.screen(width, scheme).await;

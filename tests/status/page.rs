@@ -132,6 +132,34 @@ fn an_agent_that_watches_leads_to_the_one_that_acts() {
     );
 }
 
+#[test]
+fn with_many_sets_those_that_are_well_are_folded_and_come_last() {
+    let set = |name: &str, third: &str| {
+        format!(
+            "service {name} replicas=3 set={name}\ntask 1..2 n* running secondary\n{third}\ntask 1 n1 running primary\n"
+        )
+    };
+    let well = "task 3 n3 running secondary";
+    let story: String =
+        ["a", "b", "c", "d"].map(|n| set(n, well)).concat() + &set("z", "task 3 n3 running down");
+    let served = Served::start(publish(
+        &story,
+        &mut Memory::default(),
+        quiet(),
+        Timestamp::now(),
+    ));
+    let html = served.get("/").body;
+    assert!(html.contains("1 of 5 sets is on its way"), "{html}");
+    let sets: Vec<_> = html.split("<details class=\"card set ").skip(1).collect();
+    let heads: Vec<_> = sets
+        .iter()
+        .map(|s| s.split('>').next().unwrap_or_default())
+        .collect();
+    assert_eq!(heads[0], "pending\" id=\"app/z\" open");
+    assert_eq!(heads[1], "good\" id=\"app/a\"");
+    assert_eq!(heads.len(), 5);
+}
+
 /// Lines of `/live`, until the connection ends.
 fn listen(served: &Served) -> impl Iterator<Item = String> + use<> {
     let mut stream = TcpStream::connect(served.address).expect("a connection");
