@@ -1,6 +1,6 @@
 //! What a plan is made of: steps, each one change to the world, and reasons for waiting.
 
-mod advice;
+mod remedy;
 mod waiting;
 
 use std::fmt;
