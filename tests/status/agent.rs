@@ -40,6 +40,12 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
 fn answer(mut stream: UnixStream, calls: &Mutex<BTreeSet<String>>) {
     let mut reader = BufReader::new(stream.try_clone().expect("the stream"));
     let mut line = String::new();

@@ -2,7 +2,8 @@
 //! `target/tmp/page/`, for a person to look at.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,13 +43,18 @@ impl WebDriverCompatibleCommand for Chromium {
 struct Browser {
     client: Client,
     driver: Child,
+    port: u16,
     profile: PathBuf,
 }
 
 impl Browser {
     async fn start(name: &str) -> Self {
         let install = "install it: apt-get install chromium chromium-driver";
+        let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("profile-{name}"));
+        let _ = std::fs::remove_dir_all(&profile);
+        std::fs::create_dir_all(&profile).expect("a folder");
         let mut driver = Command::new("chromedriver")
+            .env("HOME", &profile)
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -63,8 +69,6 @@ impl Browser {
             })
             .expect("chromedriver's port");
         std::thread::spawn(move || lines.for_each(drop));
-        let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("profile-{name}"));
-        let _ = std::fs::remove_dir_all(&profile);
         let arguments = [
             "--headless=new".to_owned(),
             "--no-sandbox".to_owned(), // As root, in a container.
@@ -86,6 +90,7 @@ impl Browser {
         Self {
             client,
             driver,
+            port,
             profile,
         }
     }
@@ -159,14 +164,20 @@ impl Browser {
             .map(|e| e["message"].as_str().unwrap_or_default().to_owned())
             .collect()
     }
-
-    async fn end(self) {
-        let _ = self.client.clone().close().await;
-    }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        // Killed, it would leave its browser behind.
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+            let _ = stream.set_read_timeout(Some(PATIENCE));
+            let _ = stream.write_all(b"GET /shutdown HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let _ = stream.read(&mut [0; 1024]);
+        }
+        let began = Instant::now();
+        while matches!(self.driver.try_wait(), Ok(None)) && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
         let _ = std::fs::remove_dir_all(&self.profile);
@@ -246,7 +257,6 @@ fn it_can_be_read_in_light_and_dark_on_screens_and_phones() {
         }
         assert_eq!(grounds.len(), 2, "light and dark: {grounds:?}");
         assert_eq!(browser.complaints().await, [""; 0]);
-        browser.end().await;
     });
 }
 
@@ -308,7 +318,6 @@ fn it_changes_while_one_looks_and_keeps_what_was_folded() {
             .await;
         browser.until("ages grow", "return [...document.querySelectorAll('time')].some((t) => /^[2-9] s ago$/.test(t.textContent))").await;
         assert_eq!(browser.complaints().await, [""; 0]);
-        browser.end().await;
     });
 }
 
@@ -351,7 +360,6 @@ fn it_can_be_read_without_scripts() {
             assert!(began.elapsed() < PATIENCE, "it does not reload");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        browser.end().await;
     });
 }
 
@@ -396,7 +404,6 @@ fn it_can_be_used_with_a_keyboard() {
                 .await,
             false
         );
-        browser.end().await;
     });
 }
 
@@ -410,6 +417,5 @@ fn a_browser_brings_the_token_as_a_password() {
         browser
             .until("it is live", "return document.body.dataset.live === 'yes'")
             .await;
-        browser.end().await;
     });
 }

@@ -317,7 +317,7 @@ fn a_token_is_brought_from_a_file() {
 }
 
 /// An engine that says where the managers are.
-fn engine(name: &str, info: String) -> String {
+fn engine(name: &str, info: String) -> Socket {
     let path = std::env::temp_dir().join(format!("swarmset-{}-{name}", std::process::id()));
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).expect("a socket");
@@ -337,7 +337,16 @@ fn engine(name: &str, info: String) -> String {
             );
         }
     });
-    format!("unix://{}", path.display())
+    Socket(path)
+}
+
+/// It goes with the test.
+struct Socket(std::path::PathBuf);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 #[test]
@@ -354,7 +363,8 @@ fn an_agent_is_found_by_the_engine_at_hand() {
     );
     let info =
         r#"{"Swarm": {"NodeAddr": "127.0.0.3", "RemoteManagers": [{"Addr": "127.0.0.2:2377"}]}}"#;
-    let docker_host = engine("managers", info.to_owned());
+    let socket = engine("managers", info.to_owned());
+    let docker_host = format!("unix://{}", socket.0.display());
     let port = port.to_string();
     let (code, out, err) = run(&["plan", "--docker-host", &docker_host, "--port", &port]);
     assert_eq!(code, 1, "{out}{err}");
