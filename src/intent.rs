@@ -13,7 +13,7 @@ pub use labels::MemberOptions;
 pub use template::HostTemplate;
 
 use crate::names::{ClusterName, Host, ServiceId, ServiceName, SetKey, SetName, Slot};
-use crate::swarm::model::{Container, Service, Swarm, Task};
+use crate::swarm::model::{Container, Mount, Service, Swarm, Task};
 
 /// The label that makes a service ours.
 pub const LABEL_ROLE: &str = "swarmset.role";
@@ -397,6 +397,15 @@ fn check_container(container: &Container, errors: &mut Vec<IntentError>) {
             errors.push(IntentError::ShardingOption { option });
         }
     }
+    let (path, mount) = data_mount(container);
+    if mount.is_none_or(|m| m.source.is_none()) {
+        let path = path.to_owned();
+        errors.push(IntentError::NoVolume { path });
+    }
+}
+
+/// mongod's data directory, and what is mounted there.
+pub(crate) fn data_mount(container: &Container) -> (&str, Option<&Mount>) {
     let path = option_value(&container.command, "--dbpath").unwrap_or("/data/db");
     let holds = |target: &str| {
         let target = target.trim_end_matches('/');
@@ -408,14 +417,11 @@ fn check_container(container: &Container, errors: &mut Vec<IntentError>) {
         .iter()
         .filter(|m| holds(&m.target))
         .max_by_key(|m| m.target.trim_end_matches('/').len());
-    if innermost.is_none_or(|m| m.source.is_none()) {
-        let path = path.to_owned();
-        errors.push(IntentError::NoVolume { path });
-    }
+    (path, innermost)
 }
 
 /// The value of `--name value` or `--name=value`.
-fn option_value<'a>(command: &'a [String], name: &str) -> Option<&'a str> {
+pub(crate) fn option_value<'a>(command: &'a [String], name: &str) -> Option<&'a str> {
     let mut words = command.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word.strip_prefix(name) {

@@ -1,5 +1,6 @@
 //! What a plan is made of: steps, each one change to the world, and reasons for waiting.
 
+mod remedy;
 mod waiting;
 
 use std::fmt;

@@ -29,7 +29,8 @@ const RECONFIGURE_DEADLINE: Duration = Duration::from_secs(15);
 const COMMAND_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a mongod's answer could not be had.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum MongoError {
     /// No connection.
     #[error("no connection to {address}: {why}")]
@@ -69,6 +70,7 @@ pub enum MongoError {
 pub struct Mongods {
     key_file: Option<PathBuf>,
     known: Mutex<BTreeMap<SocketAddr, Known>>,
+    errors: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Clone)]
@@ -83,6 +85,7 @@ impl Mongods {
         Self {
             key_file,
             known: Mutex::default(),
+            errors: Mutex::default(),
         }
     }
 
@@ -103,6 +106,7 @@ impl Mongods {
                 why: format!("nothing within {} ms", READ_DEADLINE.as_millis()),
             })
         });
+        self.note(&report);
         if matches!(report, Err(MongoError::NoAnswer { .. })) {
             // The driver would wait before it looks again; a fresh client looks at once.
             self.forget(at);
@@ -218,6 +222,17 @@ impl Mongods {
         command: Document,
         limit: Duration,
     ) -> Result<Document, MongoError> {
+        let answer = self.run_once(at, command, limit).await;
+        self.note(&answer);
+        answer
+    }
+
+    async fn run_once(
+        &self,
+        at: SocketAddr,
+        command: Document,
+        limit: Duration,
+    ) -> Result<Document, MongoError> {
         let known = self.known(at).await?;
         let admin = known.client.database("admin");
         match timeout(limit, admin.run_command(command)).await {
@@ -226,6 +241,19 @@ impl Mongods {
                 address: at,
                 why: format!("nothing within {} s", limit.as_secs()),
             }),
+        }
+    }
+
+    /// How many questions and commands failed, by kind: `no-connection`, `command`, `no-answer`, `not-understood`.
+    pub fn errors(&self) -> BTreeMap<&'static str, u64> {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.clone()
+    }
+
+    fn note<T>(&self, answer: &Result<T, MongoError>) {
+        if let Err(error) = answer {
+            let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+            *errors.entry(error.into()).or_default() += 1;
         }
     }
 

@@ -8,7 +8,8 @@ use crate::mongo::model::{MemberState, ServerVersion};
 use crate::names::{Host, ReplicaSetId, ServiceName, SetName};
 
 /// Something that comes by itself, as far as is known. What to do if it does not is part of the text.
-#[derive(Clone, Debug, PartialEq, Error)]
+#[derive(Clone, Debug, PartialEq, Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Waiting {
     /// The Swarm could not be read.
     #[error(
@@ -213,7 +214,8 @@ pub enum Waiting {
 }
 
 /// Something that a person has to mend. It holds up only what it is about.
-#[derive(Clone, Debug, PartialEq, Error)]
+#[derive(Clone, Debug, PartialEq, Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Fault {
     /// A label or option that cannot be followed.
     #[error("service {service}: {error}")]

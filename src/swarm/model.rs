@@ -1,10 +1,16 @@
 //! What a manager says about services, tasks, nodes and config objects, reduced to what is used here.
 
+mod details;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use details::{
+    ApiVersion, MountedFile, Network, NodeDetails, ServiceDetails, UpdateConfig, UpdateOrder,
+};
 
 use crate::names::{NodeId, ReplicaSetId, ServiceId, ServiceName, Slot, TaskId};
 
@@ -21,6 +27,10 @@ pub struct Swarm {
     pub nodes: BTreeMap<NodeId, Node>,
     /// Claims (config objects `swarmset.*`), by name.
     pub claims: BTreeMap<String, Claim>,
+    /// The networks that tasks are in, by id.
+    pub networks: BTreeMap<String, Network>,
+    /// The API version that was agreed on.
+    pub api: Option<ApiVersion>,
 }
 
 /// A service's specification.
@@ -40,6 +50,8 @@ pub struct Service {
     pub endpoint_mode: EndpointMode,
     /// Whether a rolling update is under way.
     pub update: UpdateState,
+    /// What only the doctor reads.
+    pub details: ServiceDetails,
 }
 
 impl Service {
@@ -199,6 +211,8 @@ pub struct Node {
     pub leader: bool,
     /// Whether it is a manager.
     pub manager: bool,
+    /// What only the doctor reads.
+    pub details: NodeDetails,
 }
 
 /// Whether a node takes tasks.
