@@ -1,5 +1,7 @@
 //! One step, one command.
 
+mod sharding;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -106,6 +108,7 @@ pub async fn apply(step: &Step, swarm: &SwarmClient, mongods: &Mongods) -> Appli
             };
             mongo_said(mongods.shut_down(on.address, force).await)
         }
+        Step::Sharding(step) => sharding::apply(step, mongods).await,
     }
 }
 

@@ -1,14 +1,16 @@
 //! What a plan is made of: steps, each one change to the world, and reasons for waiting.
 
+mod sharding;
 mod waiting;
 
 use std::fmt;
 use std::net::SocketAddr;
 
+pub use sharding::{RemovalCommand, ShardingFault, ShardingStep, ShardingWait, advice};
 pub use waiting::{Fault, Waiting};
 
 use crate::mongo::model::SetConfig;
-use crate::names::{Host, MemberId, ReplicaSetId, SetKey, TaskId};
+use crate::names::{ClusterName, Host, MemberId, ReplicaSetId, SetKey, TaskId};
 use crate::swarm::model::{Claim, ClaimContent};
 
 /// All that is to be done now, and why the rest is not.
@@ -31,6 +33,8 @@ pub enum Subject {
     Service(crate::names::ServiceName),
     /// A replica set.
     Set(SetKey),
+    /// A sharded cluster as a whole.
+    Cluster(ClusterName),
 }
 
 impl fmt::Display for Subject {
@@ -39,11 +43,12 @@ impl fmt::Display for Subject {
             Self::Swarm => f.write_str("swarm"),
             Self::Service(name) => write!(f, "service {name}"),
             Self::Set(key) => write!(f, "{key}"),
+            Self::Cluster(name) => write!(f, "cluster {name}"),
         }
     }
 }
 
-/// A mongod that a step talks to: its host for people, its address for the connection. The address goes on
+/// A mongod, or a router, that a step talks to: its host for people, its address for the connection. The address goes on
 /// working when the name has left DNS.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
@@ -128,6 +133,8 @@ pub enum Step {
         /// Why it may end now.
         why: Ending,
     },
+    /// A command to a router of a sharded cluster.
+    Sharding(ShardingStep),
 }
 
 /// Why a member stands for election.
@@ -202,6 +209,10 @@ pub enum Lane {
     Quiesce(SetKey),
     /// A mongod that nothing depends on any more.
     Task(TaskId),
+    /// A set that becomes a shard.
+    Shard(SetKey),
+    /// Balancer, removals and moves of a sharded cluster.
+    Cluster(ClusterName),
 }
 
 impl Step {
@@ -215,6 +226,7 @@ impl Step {
             | Self::Reconfigure { key, .. }
             | Self::ExtendQuiesce { key, .. }
             | Self::ShutDown { key, .. } => key,
+            Self::Sharding(step) => step.key(),
         }
     }
 
@@ -235,6 +247,7 @@ impl Step {
                 why: Ending::Restart | Ending::RestartAlone,
                 ..
             } => Lane::Set(self.key().clone()),
+            Self::Sharding(step) => step.lane(),
         }
     }
 
@@ -248,6 +261,7 @@ impl Step {
             Self::Reconfigure { .. } => "reconfigure",
             Self::ExtendQuiesce { .. } => "extend-quiesce",
             Self::ShutDown { .. } => "shut-down",
+            Self::Sharding(step) => step.kind(),
         }
     }
 }
@@ -303,6 +317,7 @@ impl fmt::Display for Step {
                 )
             }
             Self::ShutDown { on, why, .. } => write!(f, "shut down {} ({why})", on.host),
+            Self::Sharding(step) => step.fmt(f),
         }
     }
 }

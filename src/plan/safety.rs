@@ -55,7 +55,8 @@ pub fn check(step: &Step) -> Result<(), Violation> {
         | Step::RecordIdentity { .. }
         | Step::StandForElection { .. }
         | Step::ExtendQuiesce { .. }
-        | Step::ShutDown { .. } => Ok(()),
+        | Step::ShutDown { .. }
+        | Step::Sharding(_) => Ok(()),
     }
 }
 

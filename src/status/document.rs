@@ -1,5 +1,6 @@
 //! The answer of `GET /status`: one document a cycle, the same on every page and metric. Documented in the README.
 
+mod clusters;
 mod sets;
 
 use std::collections::BTreeMap;
@@ -7,10 +8,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use clusters::{BalancerEntry, ClusterEntry, DrainEntry, RouterEntry, ShardStatus};
 pub use sets::{MemberEntry, SetEntry, TaskEntry};
 
 use crate::agent::Report;
 use crate::history::History;
+use crate::intent::intents;
 use crate::names::SetKey;
 use crate::observation::{Observation, Reading};
 use crate::step::{Fault, Plan, Subject};
@@ -35,6 +38,8 @@ pub struct Document {
     pub swarm: SwarmEntry,
     /// Each replica set.
     pub sets: Vec<SetEntry>,
+    /// Each sharded cluster, as one thing.
+    pub clusters: Vec<ClusterEntry>,
     /// What is waited for outside of any set.
     pub waiting: Vec<Reason>,
     /// What is wrong outside of any set.
@@ -156,6 +161,7 @@ impl Default for Document {
             cycle: Cycle::default(),
             swarm: SwarmEntry::default(),
             sets: Vec::new(),
+            clusters: Vec::new(),
             waiting: vec![Reason {
                 about: Subject::Swarm.to_string(),
                 what: "the Docker engine has not answered yet; check DOCKER_HOST and the socket's mount".into(),
@@ -182,6 +188,9 @@ impl Document {
         let swarm = observation.swarm.seen();
         let sets = swarm.map(|swarm| sets::sets(observation, swarm, plan, lanes, &reasons));
         let sets = sets.unwrap_or_default();
+        let clusters = swarm.map(|swarm| {
+            clusters::clusters(observation, swarm, &intents(swarm), plan, &sets, &reasons)
+        });
         let in_a_set = |r: &Reason| sets.iter().any(|s| s.key() == r.about);
         let outside = |rs: &[Reason]| rs.iter().filter(|r| !in_a_set(r)).cloned().collect();
         let (waiting, faults): (Vec<_>, Vec<_>) =
@@ -199,6 +208,7 @@ impl Document {
             cycle,
             swarm: swarm_entry(&observation.swarm),
             sets,
+            clusters: clusters.unwrap_or_default(),
             waiting,
             faults,
             events: lanes.events.clone(),

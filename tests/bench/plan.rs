@@ -82,6 +82,7 @@ fn observation(sets: u64) -> Result<Observation> {
         },
         members: Default::default(),
         had_data: Default::default(),
+        sharding: Default::default(),
     };
     for number in 0..sets {
         add_set(number, &mut swarm, &mut observation)?;

@@ -1,0 +1,112 @@
+//! How a service's container starts MongoDB: program, options, port, volume.
+
+use super::{IntentError, Role};
+use crate::swarm::model::Container;
+
+/// The port, or 27017 with a mistake noted.
+pub(super) fn port(container: &Container, errors: &mut Vec<IntentError>) -> u16 {
+    mongod_port(container).unwrap_or_else(|| {
+        let found = option_value(&container.command, "--port").unwrap_or_default();
+        errors.push(IntentError::BadPort { found });
+        27017
+    })
+}
+
+/// The port that a container's mongod or mongos listens on: `--port`, else MongoDB's default for its role (manual,
+/// "Default MongoDB Port"). `None` if `--port` is no port.
+pub fn mongod_port(container: &Container) -> Option<u16> {
+    match option_value(&container.command, "--port") {
+        None if has(container, &["--shardsvr"]) => Some(27018),
+        None if has(container, &["--configsvr"]) => Some(27019),
+        None => Some(27017),
+        Some(found) => found.parse().ok().filter(|port| *port > 0),
+    }
+}
+
+/// Whether the command has one of these options.
+pub(super) fn has(container: &Container, names: &[&str]) -> bool {
+    container.command.iter().any(|word| {
+        let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
+        names.contains(&name)
+    })
+}
+
+/// Options may stand in a configuration file, which is not read here; mongod itself will tell.
+pub(super) fn has_file(container: &Container) -> bool {
+    has(container, &["--config", "-f"])
+}
+
+/// The program that the command starts, if it names one: the images' entry point takes options alone for mongod's.
+pub(super) fn program(container: &Container) -> Option<&str> {
+    let mut words = container.command.iter();
+    let found =
+        words.find(|w| ["mongod", "mongos"].contains(&w.rsplit('/').next().unwrap_or(w)))?;
+    found.rsplit('/').next()
+}
+
+/// Checks how a set's mongods are started.
+pub(super) fn check(container: &Container, role: Role, errors: &mut Vec<IntentError>) {
+    if program(container) == Some("mongos") {
+        errors.push(IntentError::OtherProgram {
+            found: "mongos".into(),
+            role: role.name(),
+            wanted: "mongod",
+        });
+        return;
+    }
+    if !has(container, &["--replSet"]) && !has_file(container) {
+        errors.push(IntentError::NoReplSet);
+    }
+    for option in ["--configsvr", "--shardsvr"] {
+        let wanted = role.option() == Some(option);
+        if !wanted && has(container, &[option]) {
+            errors.push(IntentError::ShardingOption {
+                option: option.to_owned(),
+                role: role.name(),
+            });
+        }
+        if wanted && !has(container, &[option]) && !has_file(container) {
+            errors.push(IntentError::NoRoleOption {
+                option,
+                role: role.name(),
+            });
+        }
+    }
+    check_volume(container, role, errors);
+}
+
+fn check_volume(container: &Container, role: Role, errors: &mut Vec<IntentError>) {
+    // mongod's own defaults (manual, `storage.dbPath`).
+    let default = match role {
+        Role::ConfigServer => "/data/configdb",
+        Role::ReplicaSet | Role::Shard => "/data/db",
+    };
+    let path = option_value(&container.command, "--dbpath").unwrap_or_else(|| default.into());
+    let holds = |target: &str| {
+        let target = target.trim_end_matches('/');
+        path == target || path.starts_with(&format!("{target}/"))
+    };
+    // The innermost mount holds the data: an anonymous volume inside a named one still loses it.
+    let innermost = container
+        .mounts
+        .iter()
+        .filter(|m| holds(&m.target))
+        .max_by_key(|m| m.target.trim_end_matches('/').len());
+    if innermost.is_none_or(|m| m.source.is_none()) {
+        errors.push(IntentError::NoVolume { path });
+    }
+}
+
+/// The value of `--name value` or `--name=value`.
+pub(crate) fn option_value(command: &[String], name: &str) -> Option<String> {
+    let mut words = command.iter();
+    while let Some(word) = words.next() {
+        if word == name {
+            return words.next().cloned();
+        }
+        if let Some(value) = word.strip_prefix(name).and_then(|v| v.strip_prefix('=')) {
+            return Some(value.to_owned());
+        }
+    }
+    None
+}

@@ -1,0 +1,153 @@
+//! One voluntary disruption at a time over the whole cluster, config servers first; and the cluster's books follow a
+//! shard's members before the next of them is touched.
+
+use super::super::roster::{Member, Roster, Standing};
+use super::addition::is_visible;
+use super::{Cluster, is_held};
+use crate::intent::Role;
+use crate::mongo::model::{ClusterReport, ShardEntry};
+use crate::names::{Host, SetName};
+use crate::observation::Reading;
+use crate::step::{Candidacy, Ending, MemberChange, ShardingWait, Step};
+
+impl Cluster<'_> {
+    /// Holds back what is not its turn. Healing goes on everywhere: members are added, given votes and elected, and
+    /// dead ones are removed.
+    pub(in crate::plan) fn one_at_a_time(&mut self) {
+        let troubles: Vec<Option<String>> = self.sets.iter().map(trouble).collect();
+        let mut order: Vec<usize> = (0..self.sets.len()).collect();
+        order.sort_by_key(|at| {
+            let intent = self.sets[*at].intent;
+            (intent.role != Role::ConfigServer, intent.key.clone())
+        });
+        let mut taken: Option<SetName> = None;
+        for at in order {
+            let roster = &self.sets[at];
+            let members = roster.primary().map(|p| roster.members(p));
+            let members = members.unwrap_or_default();
+            let verdict = &mut self.verdicts[at];
+            let is_disruption = |s: &Step| is_restart(s, &members) || takes_living(s, &members);
+            if !verdict.steps.iter().any(is_disruption) {
+                continue;
+            }
+            let unwell = troubles.iter().enumerate().find_map(|(other, trouble)| {
+                let why = trouble.clone().filter(|_| other != at)?;
+                let set = self.sets[other].intent.key.set.clone();
+                Some(ShardingWait::InTurn { set, why })
+            });
+            let unwell = unwell.or_else(|| {
+                let why = "its members restart first".to_owned();
+                taken.clone().map(|set| ShardingWait::InTurn { set, why })
+            });
+            let entry = self.entries.get(&roster.intent.key.set).copied();
+            let reason = behind(self.report, entry, roster, &members);
+            let restarts = |s: &Step| is_restart(s, &members);
+            let held = match (unwell, reason) {
+                (Some(waiting), _) if verdict.steps.iter().any(restarts) => {
+                    verdict.steps.retain(|s| !restarts(s));
+                    Some(waiting)
+                }
+                (_, Some(waiting)) => {
+                    verdict.steps.retain(|s| !is_disruption(s));
+                    Some(waiting)
+                }
+                _ => None,
+            };
+            match held {
+                Some(waiting) => verdict.wait(waiting.into()),
+                None if verdict.steps.iter().any(restarts) => {
+                    taken.get_or_insert(roster.intent.key.set.clone());
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// A member ends for a while, or hands over in order to.
+fn is_restart(step: &Step, members: &[Member<'_>]) -> bool {
+    match step {
+        Step::ShutDown {
+            why: Ending::Restart | Ending::RestartAlone,
+            ..
+        } => true,
+        Step::StandForElection {
+            why: Candidacy::HandOver,
+            ..
+        } => members.iter().any(|m| {
+            let leads = m.state() == crate::mongo::model::MemberState::Primary;
+            leads && matches!(m.standing, Standing::Restarts { .. })
+        }),
+        Step::StandForElection { .. }
+        | Step::ShutDown { .. }
+        | Step::Claim { .. }
+        | Step::RecordIdentity { .. }
+        | Step::Initiate { .. }
+        | Step::Reconfigure { .. }
+        | Step::ExtendQuiesce { .. }
+        | Step::Sharding(_) => false,
+    }
+}
+
+/// A member that could serve on for as long as it takes leaves the set.
+fn takes_living(step: &Step, members: &[Member<'_>]) -> bool {
+    let Step::Reconfigure { changes, .. } = step else {
+        return false;
+    };
+    let goes = |change: &MemberChange| match change {
+        MemberChange::Remove { id, .. } => members.iter().any(|m| {
+            let held = m.seat().is_some_and(|s| is_held(s.task));
+            m.config.id == *id && held && m.is_healthy()
+        }),
+        MemberChange::Add { .. } | MemberChange::GiveVote { .. } | MemberChange::Rehost { .. } => {
+            false
+        }
+    };
+    changes.iter().any(goes)
+}
+
+/// What is the matter with a set; `None`: it is whole, or there is nothing yet.
+fn trouble(roster: &Roster<'_>) -> Option<String> {
+    if roster.intent.replicas == 0 {
+        return None;
+    }
+    if !roster.exists() {
+        let recorded = roster.claim.and_then(|c| c.replica_set_id.as_ref());
+        return recorded.map(|_| "no member answers".to_owned());
+    }
+    let Some(primary) = roster.primary() else {
+        return Some("it has no primary".to_owned());
+    };
+    let members = roster.members(primary);
+    let unwell = members.iter().find(|m| m.votes && !m.is_ready());
+    unwell.map(|m| format!("{} is {}", m.config.host, m.state()))
+}
+
+/// Whether the cluster's books lack a member of this shard, or cannot be read.
+fn behind(
+    report: Option<&Reading<ClusterReport>>,
+    entry: Option<&ShardEntry>,
+    roster: &Roster<'_>,
+    members: &[Member<'_>],
+) -> Option<ShardingWait> {
+    if roster.intent.role != Role::Shard {
+        return None;
+    }
+    if let Reading::Unreachable { why, .. } = report? {
+        let why = why.clone();
+        return Some(ShardingWait::ClusterUnread { why });
+    }
+    let entry = entry?;
+    let hosts = missing(entry, members);
+    let shard = entry.name.clone();
+    (!hosts.is_empty()).then_some(ShardingWait::BooksBehind { shard, hosts })
+}
+
+fn missing(entry: &ShardEntry, members: &[Member<'_>]) -> Vec<Host> {
+    let counts = |m: &&Member<'_>| m.stays() && is_visible(m) && m.is_ready();
+    let hosts = members.iter().filter(counts).map(|m| &m.config.host);
+    hosts
+        .filter(|h| !entry.hosts.contains(h))
+        .cloned()
+        .collect()
+}
