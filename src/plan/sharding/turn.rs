@@ -5,7 +5,7 @@ use super::super::roster::{Member, Roster, Standing};
 use super::addition::is_visible;
 use super::{Cluster, is_held};
 use crate::intent::Role;
-use crate::mongo::model::{ClusterReport, ShardEntry};
+use crate::mongo::model::ShardEntry;
 use crate::names::{Host, SetName};
 use crate::observation::Reading;
 use crate::step::{Candidacy, Ending, MemberChange, ShardingWait, Step};
@@ -14,6 +14,14 @@ impl Cluster<'_> {
     /// Holds back what is not its turn. Healing goes on everywhere: members are added, given votes and elected, and
     /// dead ones are removed.
     pub(in crate::plan) fn one_at_a_time(&mut self) {
+        // Mostly there is nothing to hold back, and a thousand shards are not to be looked at for that.
+        if !self
+            .verdicts
+            .iter()
+            .any(|v| v.steps.iter().any(may_disrupt))
+        {
+            return;
+        }
         let troubles: Vec<Option<String>> = self.sets.iter().map(trouble).collect();
         let mut order: Vec<usize> = (0..self.sets.len()).collect();
         order.sort_by_key(|at| {
@@ -22,45 +30,84 @@ impl Cluster<'_> {
         });
         let mut taken: Option<SetName> = None;
         for at in order {
-            let roster = &self.sets[at];
-            let members = roster.primary().map(|p| roster.members(p));
-            let members = members.unwrap_or_default();
-            let verdict = &mut self.verdicts[at];
-            let is_disruption = |s: &Step| is_restart(s, &members) || takes_living(s, &members);
-            if !verdict.steps.iter().any(is_disruption) {
+            if !self.verdicts[at].steps.iter().any(may_disrupt) {
                 continue;
             }
-            let unwell = troubles.iter().enumerate().find_map(|(other, trouble)| {
-                let why = trouble.clone().filter(|_| other != at)?;
-                let set = self.sets[other].intent.key.set.clone();
-                Some(ShardingWait::InTurn { set, why })
-            });
-            let unwell = unwell.or_else(|| {
-                let why = "its members restart first".to_owned();
-                taken.clone().map(|set| ShardingWait::InTurn { set, why })
-            });
-            let entry = self.entries.get(&roster.intent.key.set).copied();
-            let reason = behind(self.report, entry, roster, &members);
+            let members = self.sets[at].primary().map(|p| self.sets[at].members(p));
+            let members = members.unwrap_or_default();
             let restarts = |s: &Step| is_restart(s, &members);
-            let held = match (unwell, reason) {
-                (Some(waiting), _) if verdict.steps.iter().any(restarts) => {
-                    verdict.steps.retain(|s| !restarts(s));
-                    Some(waiting)
+            let disrupts = |s: &Step| is_restart(s, &members) || takes_living(s, &members);
+            let has_restart = self.verdicts[at].steps.iter().any(restarts);
+            if !self.verdicts[at].steps.iter().any(disrupts) {
+                continue;
+            }
+            let reason = self.not_its_turn(at, &troubles, taken.as_ref());
+            let reason = reason.filter(|_| has_restart);
+            let reason = reason.or_else(|| self.books_behind(at, &members));
+            let mut steps = std::mem::take(&mut self.verdicts[at].steps);
+            match reason {
+                Some(waiting) => {
+                    steps.retain(|s| !disrupts(s));
+                    self.verdicts[at].wait(waiting.into());
                 }
-                (_, Some(waiting)) => {
-                    verdict.steps.retain(|s| !is_disruption(s));
-                    Some(waiting)
-                }
-                _ => None,
-            };
-            match held {
-                Some(waiting) => verdict.wait(waiting.into()),
-                None if verdict.steps.iter().any(restarts) => {
-                    taken.get_or_insert(roster.intent.key.set.clone());
-                }
+                None if has_restart => taken = Some(self.sets[at].intent.key.set.clone()),
                 None => {}
             }
+            self.verdicts[at].steps = steps;
         }
+    }
+
+    /// Why no member of this set restarts now: another set is not whole, or has its turn.
+    fn not_its_turn(
+        &self,
+        at: usize,
+        troubles: &[Option<String>],
+        taken: Option<&SetName>,
+    ) -> Option<ShardingWait> {
+        let others = troubles
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != at);
+        let mut unwell = others.filter_map(|(other, why)| {
+            let set = self.sets[other].intent.key.set.clone();
+            Some(ShardingWait::InTurn {
+                set,
+                why: why.clone()?,
+            })
+        });
+        unwell.next().or_else(|| {
+            let why = "its members restart first".to_owned();
+            let set = taken?.clone();
+            Some(ShardingWait::InTurn { set, why })
+        })
+    }
+
+    /// Whether the cluster's books lack a member of this shard, or cannot be read.
+    fn books_behind(&self, at: usize, members: &[Member<'_>]) -> Option<ShardingWait> {
+        let intent = self.sets[at].intent;
+        if intent.role != Role::Shard {
+            return None;
+        }
+        if let Reading::Unreachable { why, .. } = self.report? {
+            let why = why.clone();
+            return Some(ShardingWait::ClusterUnread { why });
+        }
+        let entry = self.entries.get(&intent.key.set)?;
+        let hosts = missing(entry, members);
+        let shard = entry.name.clone();
+        (!hosts.is_empty()).then_some(ShardingWait::BooksBehind { shard, hosts })
+    }
+}
+
+/// The kinds of steps by which a set can be disturbed.
+fn may_disrupt(step: &Step) -> bool {
+    match step {
+        Step::ShutDown { .. } | Step::StandForElection { .. } | Step::Reconfigure { .. } => true,
+        Step::Claim { .. }
+        | Step::RecordIdentity { .. }
+        | Step::Initiate { .. }
+        | Step::ExtendQuiesce { .. }
+        | Step::Sharding(_) => false,
     }
 }
 
@@ -121,26 +168,6 @@ fn trouble(roster: &Roster<'_>) -> Option<String> {
     let members = roster.members(primary);
     let unwell = members.iter().find(|m| m.votes && !m.is_ready());
     unwell.map(|m| format!("{} is {}", m.config.host, m.state()))
-}
-
-/// Whether the cluster's books lack a member of this shard, or cannot be read.
-fn behind(
-    report: Option<&Reading<ClusterReport>>,
-    entry: Option<&ShardEntry>,
-    roster: &Roster<'_>,
-    members: &[Member<'_>],
-) -> Option<ShardingWait> {
-    if roster.intent.role != Role::Shard {
-        return None;
-    }
-    if let Reading::Unreachable { why, .. } = report? {
-        let why = why.clone();
-        return Some(ShardingWait::ClusterUnread { why });
-    }
-    let entry = entry?;
-    let hosts = missing(entry, members);
-    let shard = entry.name.clone();
-    (!hosts.is_empty()).then_some(ShardingWait::BooksBehind { shard, hosts })
 }
 
 fn missing(entry: &ShardEntry, members: &[Member<'_>]) -> Vec<Host> {
