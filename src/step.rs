@@ -1,12 +1,14 @@
 //! What a plan is made of: steps, each one change to the world, and reasons for waiting.
 
+mod advice;
 mod sharding;
 mod waiting;
 
 use std::fmt;
 use std::net::SocketAddr;
 
-pub use sharding::{RemovalCommand, ShardingFault, ShardingStep, ShardingWait, advice};
+pub use advice::advice;
+pub use sharding::{RemovalCommand, ShardingFault, ShardingStep, ShardingWait};
 pub use waiting::{Fault, Waiting};
 
 use crate::mongo::model::SetConfig;

@@ -173,12 +173,15 @@ async fn contents(
     let asked = shards.filter_map(|intent| {
         let entries = books.get(&intent.key.cluster)?;
         let (at, host) = places.of(intent)?;
-        let is_settled = entries
-            .get(&intent.key.set)
-            .is_some_and(|entry| !entry.draining && entry.hosts.iter().any(|h| h.as_str() == host));
-        (!is_settled).then_some((intent.key.clone(), at))
+        let entry = entries.get(&intent.key.set);
+        let draining = entry.is_some_and(|e| e.draining);
+        let is_known = entry.is_some_and(|e| e.hosts.iter().any(|h| h.as_str() == host));
+        (draining || !is_known).then_some((&intent.key, at, draining))
     });
-    let asked = asked.map(|(key, at)| async move { (key, mongods.read_content(at).await) });
+    let asked = asked.map(|(key, at, draining)| async move {
+        let answer = mongods.read_content(key, at, draining).await;
+        (key.clone(), answer)
+    });
     let answers = join_all(asked).await.into_iter();
     answers
         .map(|(key, answer)| (key, reading(answer)))

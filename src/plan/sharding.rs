@@ -101,10 +101,12 @@ impl<'a> Cluster<'a> {
         self.sets.iter().find(|r| r.intent.key == intent.key)
     }
 
-    /// The whole cluster is scaled to zero, so that nobody needs any part of it.
+    /// The whole cluster is scaled to zero, so that nobody needs any part of it. A service with a mistake may ask for
+    /// anything.
     fn is_stopped(&self) -> bool {
+        let known = self.config.len() + self.shards.len();
         let mut all = self.config.iter().chain(&self.shards);
-        all.all(|i| i.replicas == 0)
+        known > 0 && known == self.explained.len() && all.all(|i| i.replicas == 0)
     }
 
     /// Whether a set that is scaled to zero is still needed, and why (rule 17). What cannot be read may be a shard.
@@ -132,21 +134,21 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Whether a mongod whose service is gone is still needed. A whole stack that goes takes the config servers'
-    /// service with it, and then nothing is.
+    /// Whether a mongod whose service is gone is still needed. A whole stack that goes takes all of the cluster's
+    /// services with it, and then there is no cluster to ask.
     pub(super) fn keeps_orphan(&self, task: &Task) -> bool {
         let command = &task.container.command;
         let has = |option: &str| command.iter().any(|w| w == option);
         let Some(set) = option_value(command, "--replSet").map(SetName::new) else {
             return false;
         };
-        if has("--configsvr") {
-            return self.config.is_empty() && self.shards.iter().any(|s| s.replicas > 0);
+        if self.is_stopped() || self.explained.contains(&set) {
+            return false;
         }
-        let lives = self.config.iter().any(|c| c.replicas > 0);
+        if has("--configsvr") {
+            return self.config.is_empty() && !self.explained.is_empty();
+        }
         has("--shardsvr")
-            && lives
-            && !self.explained.contains(&set)
             && match self.report {
                 Some(Reading::Seen(_)) => self.entries.contains_key(&set),
                 Some(Reading::Unreachable { .. }) => true,
@@ -158,6 +160,9 @@ impl<'a> Cluster<'a> {
     pub(super) fn plan(&mut self, plan: &mut Plan) {
         self.tell_structure(plan);
         self.tell_routers(plan);
+        if let Some(Reading::Seen(report)) = self.report {
+            self.tell_services_gone(report, plan);
+        }
         let Some(config) = self.config_servers() else {
             return;
         };
@@ -177,7 +182,6 @@ impl<'a> Cluster<'a> {
             }
             None => return,
         };
-        self.tell_services_gone(report, plan);
         let router = self.router();
         if router.is_none() && self.routers.iter().any(|r| r.intent.replicas != Some(0)) {
             self.wait(plan, ShardingWait::NoRouter);

@@ -100,6 +100,7 @@ pub(super) fn encode(document: &Document) -> Result<String, fmt::Error> {
     registry.register("waiting", "Reasons for waiting", waiting);
     registry.register("faults", "Faults that a person has to mend", faults);
 
+    register_clusters(&mut registry, document);
     let steps = Family::<Labels, Counter>::default();
     for ((kind, outcome), n) in &document.step_counts {
         let labels = vec![
@@ -112,6 +113,47 @@ pub(super) fn encode(document: &Document) -> Result<String, fmt::Error> {
     let mut text = String::new();
     encode_text(&mut text, &registry)?;
     Ok(text)
+}
+
+fn register_clusters(registry: &mut Registry, document: &Document) {
+    let (converged, routers) = (gauges(), gauges());
+    let (chunks, databases, draining) = (gauges(), gauges(), gauges());
+    for cluster in &document.clusters {
+        let labels: Labels = vec![("cluster", cluster.cluster.clone())];
+        let is = |value: bool| i64::from(value);
+        converged.get_or_create(&labels).set(is(cluster.converged));
+        let reachable = cluster.routers.iter().filter(|r| r.reachable).count();
+        let reachable = i64::try_from(reachable).unwrap_or(i64::MAX);
+        routers.get_or_create(&labels).set(reachable);
+        for shard in &cluster.shards {
+            let mut labels = labels.clone();
+            labels.push(("shard", shard.shard.clone()));
+            let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+            draining
+                .get_or_create(&labels)
+                .set(is(shard.state == "draining"));
+            let left = shard.drain.as_ref().and_then(|d| d.chunks);
+            if let Some(n) = left.or(shard.chunks) {
+                chunks.get_or_create(&labels).set(number(n));
+            }
+            if let Some(n) = shard.databases {
+                databases.get_or_create(&labels).set(number(n));
+            }
+        }
+    }
+    registry.register(
+        "cluster_converged",
+        "1 if the sharded cluster is as its services ask for",
+        converged,
+    );
+    registry.register("routers", "Routers that answer", routers);
+    registry.register("shard_chunks", "Chunks on the shard", chunks);
+    registry.register(
+        "shard_databases",
+        "Databases whose primary the shard is",
+        databases,
+    );
+    registry.register("shard_draining", "1 while the shard drains", draining);
 }
 
 fn count(value: u64) -> Counter {

@@ -47,8 +47,9 @@ fn life_of_a_sharded_cluster() {
 }
 
 async fn tell(story: &mut Story) -> Result<()> {
-    story.deploy_router()?;
     story.deploy("cfg", "config-server", &["--configsvr"])?;
+    story.match_router_version(SOON).await?;
+    story.deploy_router()?;
     story.deploy("s1", "shard", &["--shardsvr"])?;
     story.deploy("s2", "shard", &["--shardsvr"])?;
     story.await_state("s1", "serving", SOON).await?;

@@ -135,6 +135,34 @@ impl Story {
         self.engine.change(|services| services.push(service));
     }
 
+    /// A real router of an older major version is shut out by a newer featureCompatibilityVersion, which new config
+    /// servers have: they are set back to the router's.
+    pub async fn match_router_version(&self, limit: Duration) -> Result<()> {
+        let Some(mongos) = std::env::var_os("SWARMSET_TEST_MONGOS") else {
+            return Ok(());
+        };
+        let mut command = Command::new(mongos);
+        if let Some(libraries) = std::env::var_os("SWARMSET_TEST_LIBS") {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        let said = command.arg("--version").output()?;
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let version = said
+            .split(['v', '\n', ' '])
+            .find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+        let major = version.and_then(|v| v.split('.').next());
+        let major = major.with_context(|| format!("mongos tells no version: {said}"))?;
+        let order = doc! { "setFeatureCompatibilityVersion": format!("{major}.0") };
+        let began = Instant::now();
+        let config = client(self.config)?.database("admin");
+        while let Err(why) = config.run_command(order.clone()).await {
+            ensure!(began.elapsed() < limit, "{order}: {why}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        println!("the config servers have version {major}.0");
+        Ok(())
+    }
+
     /// A router: the stand-in, or a real one where that is given.
     pub fn deploy_router(&mut self) -> Result<()> {
         let config_db = format!("cfg/localhost:{}", self.config);
@@ -142,14 +170,7 @@ impl Story {
         match std::env::var_os("SWARMSET_TEST_MONGOS") {
             Some(mongos) => {
                 let mut command = Command::new(mongos);
-                command.args([
-                    "--configdb",
-                    &config_db,
-                    "--port",
-                    &port,
-                    "--bind_ip",
-                    "127.0.0.1",
-                ]);
+                command.args(["--configdb", &config_db, "--port", &port, "--bind_ip_all"]);
                 command.arg("--keyFile").arg(self.key());
                 if let Some(libraries) = std::env::var_os("SWARMSET_TEST_LIBS") {
                     command.env("LD_LIBRARY_PATH", libraries);

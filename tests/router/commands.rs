@@ -117,7 +117,8 @@ impl Cluster {
     }
 
     async fn create_database(&self, name: &str, primary: Option<Bson>) -> Result<Document> {
-        let mut command = doc! { "_configsvrCreateDatabase": name };
+        // Servers at featureCompatibilityVersion 5.0 still ask for the field; later ones take no notice.
+        let mut command = doc! { "_configsvrCreateDatabase": name, "enableSharding": true };
         command.extend(primary.map(|p| ("primaryShardId".to_owned(), p)));
         self.on_config(with_majority(command)).await
     }

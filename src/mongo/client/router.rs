@@ -18,7 +18,7 @@ use crate::mongo::model::{
     Balancer, ClusterReport, Counts, Obstacles, Remaining, Removal, RemovalReply, RouterReport,
     ServerVersion, ShardContent, ShardEntry, ShardIdentity,
 };
-use crate::names::{ClusterName, Host, SetName, ShardName};
+use crate::names::{ClusterName, Host, SetKey, SetName, ShardName};
 use crate::step::RemovalCommand;
 
 /// The config servers look at the new shard, and wait for a majority on both sides.
@@ -39,6 +39,7 @@ pub(super) struct Known {
     removals: BTreeMap<ShardName, Removal>,
     counts: Option<Counts>,
     obstacles: BTreeMap<ShardName, Obstacles>,
+    contents: BTreeMap<SetName, (Timestamp, ShardContent)>,
 }
 
 impl Mongods {
@@ -128,6 +129,9 @@ impl Mongods {
                 (known.counts, known.obstacles) = (counts, obstacles);
             }
             known.removals.retain(|s, _| report.to_move.contains_key(s));
+            if report.to_move.is_empty() {
+                known.contents.clear();
+            }
             report.counts = known.counts.clone();
             report.obstacles = known.obstacles.clone();
             report.removals = known.removals.clone();
@@ -136,36 +140,55 @@ impl Mongods {
         .await
     }
 
-    /// What a set's primary holds.
+    /// What a set's primary holds. Sizes are asked for only where a shard drains, and seldom, since the server adds them
+    /// up for each answer.
     ///
     /// # Errors
     /// It does not answer, or not as documented.
-    pub async fn read_content(&self, at: SocketAddr) -> Result<ShardContent, MongoError> {
-        within(at, async {
-            let client = self.known(at).await?.client;
-            let versions = client
-                .database("admin")
-                .collection::<Document>("system.version");
-            let identity = versions.find_one(doc! { "_id": "shardIdentity" }).await;
-            let identity = identity.map_err(|error| explain(at, &error))?;
-            let list = self
-                .run(at, doc! { "listDatabases": 1 }, READ_DEADLINE)
-                .await?;
-            let entries = list.get_array("databases");
-            let entries = entries.map_err(|error| not_understood("listDatabases", error))?;
-            let databases = entries.iter().filter_map(|entry| {
-                let entry = entry.as_document()?;
-                let name = entry.get_str("name").ok()?.to_owned();
-                let bytes = whole(entry, "sizeOnDisk").unwrap_or(0);
-                Some((name, u64::try_from(bytes).unwrap_or(0)))
-            });
-            let is_own = |name: &str| OWN_DATABASES.contains(&name);
-            Ok(ShardContent {
-                identity: identity.as_ref().and_then(shard_identity),
-                databases: databases.filter(|(name, _)| !is_own(name)).collect(),
-            })
+    pub async fn read_content(
+        &self,
+        key: &SetKey,
+        at: SocketAddr,
+        draining: bool,
+    ) -> Result<ShardContent, MongoError> {
+        if draining
+            && let Some(known) = self.lock_clusters().get(&key.cluster)
+            && let Some((when, content)) = known.contents.get(&key.set)
+            && Timestamp::now().duration_since(*when) < COUNT_OFTEN
+        {
+            return Ok(content.clone());
+        }
+        let content = within(at, self.ask_content(at, draining)).await?;
+        if draining {
+            let mut known = self.lock_clusters();
+            let contents = &mut known.entry(key.cluster.clone()).or_default().contents;
+            contents.insert(key.set.clone(), (Timestamp::now(), content.clone()));
+        }
+        Ok(content)
+    }
+
+    async fn ask_content(&self, at: SocketAddr, sizes: bool) -> Result<ShardContent, MongoError> {
+        let client = self.known(at).await?.client;
+        let versions = client
+            .database("admin")
+            .collection::<Document>("system.version");
+        let identity = versions.find_one(doc! { "_id": "shardIdentity" }).await;
+        let identity = identity.map_err(|error| explain(at, &error))?;
+        let command = doc! { "listDatabases": 1, "nameOnly": !sizes };
+        let list = self.run(at, command, READ_DEADLINE).await?;
+        let entries = list.get_array("databases");
+        let entries = entries.map_err(|error| not_understood("listDatabases", error))?;
+        let databases = entries.iter().filter_map(|entry| {
+            let entry = entry.as_document()?;
+            let name = entry.get_str("name").ok()?.to_owned();
+            let bytes = whole(entry, "sizeOnDisk").unwrap_or(0);
+            Some((name, u64::try_from(bytes).unwrap_or(0)))
+        });
+        let is_own = |name: &str| OWN_DATABASES.contains(&name);
+        Ok(ShardContent {
+            identity: identity.as_ref().and_then(shard_identity),
+            databases: databases.filter(|(name, _)| !is_own(name)).collect(),
         })
-        .await
     }
 
     /// `addShard`.

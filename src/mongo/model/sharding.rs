@@ -180,7 +180,7 @@ pub struct Counts {
 pub struct ShardContent {
     /// The cluster that it was added to.
     pub identity: Option<ShardIdentity>,
-    /// Databases that are not MongoDB's own, with their size on disk in bytes.
+    /// Databases that are not MongoDB's own, with their size on disk in bytes where the shard drains, else 0.
     pub databases: BTreeMap<String, u64>,
 }
 
