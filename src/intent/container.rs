@@ -15,12 +15,19 @@ pub(super) fn port(container: &Container, errors: &mut Vec<IntentError>) -> u16 
 /// The port that a container's mongod or mongos listens on: `--port`, else MongoDB's default for its role (manual,
 /// "Default MongoDB Port"). `None` if `--port` is no port.
 pub fn mongod_port(container: &Container) -> Option<u16> {
-    match option_value(&container.command, "--port") {
-        None if has(container, &["--shardsvr"]) => Some(27018),
-        None if has(container, &["--configsvr"]) => Some(27019),
-        None => Some(27017),
+    match option_text(&container.command, "--port") {
+        None => Some(default_port(container)),
         Some(found) => found.parse().ok().filter(|port| *port > 0),
     }
+}
+
+fn default_port(container: &Container) -> u16 {
+    let default = |word: &String| match word.as_str() {
+        "--shardsvr" => Some(27018),
+        "--configsvr" => Some(27019),
+        _ => None,
+    };
+    container.command.iter().find_map(default).unwrap_or(27017)
 }
 
 /// Whether the command has one of these options.
@@ -99,13 +106,17 @@ fn check_volume(container: &Container, role: Role, errors: &mut Vec<IntentError>
 
 /// The value of `--name value` or `--name=value`.
 pub(crate) fn option_value(command: &[String], name: &str) -> Option<String> {
+    option_text(command, name).map(str::to_owned)
+}
+
+fn option_text<'a>(command: &'a [String], name: &str) -> Option<&'a str> {
     let mut words = command.iter();
     while let Some(word) = words.next() {
         if word == name {
-            return words.next().cloned();
+            return words.next().map(String::as_str);
         }
         if let Some(value) = word.strip_prefix(name).and_then(|v| v.strip_prefix('=')) {
-            return Some(value.to_owned());
+            return Some(value);
         }
     }
     None

@@ -27,42 +27,54 @@ impl Cluster<'_> {
     ) {
         let is_shard = |r: &&Roster<'_>| r.intent.role == Role::Shard && r.intent.replicas > 0;
         for roster in self.sets.iter().filter(is_shard) {
-            let subject = Subject::Set(roster.intent.key.clone());
-            let set = roster.intent.key.set.clone();
-            match self.entries.get(&set) {
-                Some(entry) => {
-                    if let Some(hosts) = self.taken_by(report, entry, roster) {
-                        let service = roster.intent.name.clone();
-                        let fault = ShardingFault::NameTaken {
-                            set,
-                            hosts,
-                            service,
-                        };
-                        plan.faults.push((subject, fault.into()));
-                    } else if entry.draining && !roster.intent.drain {
-                        let shard = entry.name.clone();
-                        let waiting = ShardingWait::DrainNotAsked { shard };
-                        plan.waiting.push((subject, waiting.into()));
-                    }
+            let intent = roster.intent;
+            let verdict = match self.entries.get(&intent.key.set) {
+                Some(entry) => self.look_after(report, entry, roster),
+                None if intent.drain => Some(Verdict::Wait(ShardingWait::SafeToRemove {
+                    set: intent.key.set.clone(),
+                    service: intent.name.clone(),
+                })),
+                None => Some(self.judge(report, roster)),
+            };
+            let key = || intent.key.clone();
+            match verdict {
+                None => {}
+                Some(Verdict::Wait(waiting)) => {
+                    plan.waiting.push((Subject::Set(key()), waiting.into()));
                 }
-                None if roster.intent.drain => {
-                    let service = roster.intent.name.clone();
-                    let waiting = ShardingWait::SafeToRemove { set, service };
-                    plan.waiting.push((subject, waiting.into()));
+                Some(Verdict::Refuse(fault)) => {
+                    plan.faults.push((Subject::Set(key()), fault.into()));
                 }
-                None => match self.judge(report, roster) {
-                    Verdict::Wait(waiting) => plan.waiting.push((subject, waiting.into())),
-                    Verdict::Refuse(fault) => plan.faults.push((subject, fault.into())),
-                    Verdict::Add(seeds) => plan.steps.extend(router.map(|on| {
-                        Step::Sharding(ShardingStep::AddShard {
-                            key: roster.intent.key.clone(),
-                            on: on.clone(),
-                            seeds,
-                        })
-                    })),
-                },
+                Some(Verdict::Add(seeds)) => plan.steps.extend(router.map(|on| {
+                    Step::Sharding(ShardingStep::AddShard {
+                        key: key(),
+                        on: on.clone(),
+                        seeds,
+                    })
+                })),
             }
         }
+    }
+
+    /// What there is to say of a shard that stands in the books.
+    fn look_after(
+        &self,
+        report: &ClusterReport,
+        entry: &ShardEntry,
+        roster: &Roster<'_>,
+    ) -> Option<Verdict> {
+        let intent = roster.intent;
+        if let Some(hosts) = self.taken_by(report, entry, roster) {
+            return Some(Verdict::Refuse(ShardingFault::NameTaken {
+                set: intent.key.set.clone(),
+                hosts,
+                service: intent.name.clone(),
+            }));
+        }
+        (entry.draining && !intent.drain).then(|| {
+            let shard = entry.name.clone();
+            Verdict::Wait(ShardingWait::DrainNotAsked { shard })
+        })
     }
 
     fn content(&self, roster: &Roster<'_>) -> Option<&Reading<ShardContent>> {
@@ -77,12 +89,13 @@ impl Cluster<'_> {
         entry: &ShardEntry,
         roster: &Roster<'_>,
     ) -> Option<Vec<Host>> {
+        // Asked only of a set whose primary the books do not know.
+        let content = self.content(roster)?.seen()?;
         let primary = roster.primary()?;
         let mut members = primary.report.config.members.iter();
         if members.any(|m| entry.hosts.contains(&m.host) || entry.hosts.contains(&m.identity())) {
             return None;
         }
-        let content = self.content(roster)?.seen()?;
         let ours = content.identity.as_ref().map(|i| &i.cluster_id);
         let is_it = ours.is_some() && ours == report.cluster_id.as_ref();
         (!is_it).then(|| entry.hosts.clone())

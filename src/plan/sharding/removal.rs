@@ -42,6 +42,9 @@ impl Cluster<'_> {
         });
         let mut leavers: Vec<_> = shards.chain(config).collect();
         leavers.sort_by_key(|l| (!l.entry.draining, l.entry.name.clone()));
+        if leavers.is_empty() {
+            return;
+        }
         let names: BTreeSet<_> = leavers.iter().map(|l| &l.entry.name).collect();
         let leaves = |e: &ShardEntry| names.contains(&e.name);
         let staying: Vec<&ShardName> = report
