@@ -300,7 +300,11 @@ fn judge_sharding(shape: &Shape, observation: &Observation, step: &ShardingStep)
             .expect("a number")
     };
     let asked = |name: &str| shape.shards[number(name)].drain;
-    let stays = |name: &str| entry(name).is_some_and(|e| !e.draining) && !asked(name);
+    let runs = |name: &str| !matches!(shape.shards[number(name)].set, Set::Gone | Set::Zero);
+    let stays = |name: &str| {
+        let remains = entry(name).is_some_and(|e| !e.draining);
+        remains && runs(name) && !asked(name)
+    };
     match step {
         ShardingStep::AddShard { key, .. } => {
             let shard = shape.shards[number(key.set.as_str())];

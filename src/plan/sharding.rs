@@ -146,7 +146,7 @@ impl<'a> Cluster<'a> {
             return false;
         }
         if has("--configsvr") {
-            return self.config.is_empty() && !self.explained.is_empty();
+            return self.config.is_empty();
         }
         has("--shardsvr")
             && match self.report {

@@ -363,7 +363,7 @@ pub enum ShardingFault {
     },
     /// The last shard holds everything.
     #[error(
-        "shard {shard} is the last one that is not to be drained, and holds the cluster's data: it is kept; deploy another shard first"
+        "shard {shard} is the last one that is to stay, and holds the cluster's data: it is not drained; deploy another shard first"
     )]
     LastShard {
         /// The shard.

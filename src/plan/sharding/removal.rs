@@ -47,12 +47,15 @@ impl Cluster<'_> {
         }
         let names: BTreeSet<_> = leavers.iter().map(|l| &l.entry.name).collect();
         let leaves = |e: &ShardEntry| names.contains(&e.name);
-        let staying: Vec<&ShardName> = report
-            .shards
-            .iter()
-            .filter(|e| !e.draining && !leaves(e))
-            .map(|e| &e.name)
-            .collect();
+        // One whose service is gone or scaled to zero cannot be counted on.
+        let zero = self.shards.iter().filter(|i| i.replicas == 0);
+        let zero: BTreeSet<_> = zero.map(|i| &i.key.set).collect();
+        let stays = |e: &&ShardEntry| {
+            let has_service = self.explained.contains(&e.set) && !zero.contains(&e.set);
+            has_service && !e.draining && !leaves(e)
+        };
+        let staying = report.shards.iter().filter(stays);
+        let staying: Vec<&ShardName> = staying.map(|e| &e.name).collect();
         let mut leavers = leavers.iter();
         let Some(first) = leavers.next() else {
             return;
