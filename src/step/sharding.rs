@@ -195,7 +195,7 @@ pub enum ShardingWait {
     },
     /// The books lag behind the members.
     #[error(
-        "config.shards does not list {} of shard {shard} yet: no member is restarted or removed until it does (it follows by itself; if it does not, restart a router)",
+        "config.shards does not list {} of shard {shard} yet: no member is restarted or removed until it does (a router tells the config servers; if it stays so, restart one)",
         join(hosts)
     )]
     BooksBehind {

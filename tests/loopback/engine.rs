@@ -9,7 +9,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-/// One service with one task at most.
+/// One service, whose tasks run on ports of their own.
 #[derive(Clone, Debug)]
 pub struct Service {
     pub name: String,
@@ -17,6 +17,13 @@ pub struct Service {
     pub labels: Vec<(String, String)>,
     pub command: Vec<String>,
     pub replicas: u64,
+    pub tasks: Vec<Task>,
+}
+
+/// A task that runs.
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub port: u16,
     /// Told to go, and still there.
     pub leaving: bool,
 }
@@ -29,6 +36,14 @@ pub struct Engine(Arc<Mutex<Told>>);
 struct Told {
     services: Vec<Service>,
     configs: Vec<Value>,
+}
+
+impl Task {
+    /// One that is to run.
+    pub fn on(port: u16) -> Self {
+        let leaving = false;
+        Self { port, leaving }
+    }
 }
 
 impl Engine {
@@ -69,15 +84,17 @@ impl Engine {
 }
 
 impl Service {
-    fn container(&self) -> Value {
+    fn container(&self, port: u16) -> Value {
         let target = match self.role.as_str() {
             "config-server" => "/data/configdb",
             _ => "/data/db",
         };
         let is_router = self.role == "router";
+        let mut command = self.command.clone();
+        command.extend(["--port".to_owned(), port.to_string()]);
         json!({
             "Image": "mongo",
-            "Args": self.command,
+            "Args": command,
             "Hostname": "{{.Node.Hostname}}",
             "StopSignal": if is_router { "SIGTERM" } else { "SIGCONT" },
             "Mounts": [{ "Type": "volume", "Source": self.name, "Target": target }],
@@ -98,22 +115,27 @@ impl Service {
             "Spec": {
                 "Name": self.name,
                 "Labels": labels,
-                "TaskTemplate": { "ContainerSpec": self.container() },
+                "TaskTemplate": { "ContainerSpec": self.container(self.port()) },
                 "Mode": { "Replicated": { "Replicas": self.replicas } },
                 "EndpointSpec": { "Mode": "dnsrr" },
             },
         })
     }
 
-    fn task(&self) -> Value {
+    /// The first task's, as the service's own.
+    fn port(&self) -> u16 {
+        self.tasks.first().map_or(27017, |t| t.port)
+    }
+
+    fn task(&self, slot: usize, task: &Task) -> Value {
         json!({
-            "ID": format!("{}-task", self.name),
+            "ID": format!("{}-task-{}", self.name, task.port),
             "ServiceID": format!("{}-id", self.name),
-            "Slot": 1,
+            "Slot": slot + 1,
             "NodeID": "node",
-            "DesiredState": if self.leaving { "remove" } else { "running" },
+            "DesiredState": if task.leaving { "remove" } else { "running" },
             "Status": { "State": "running" },
-            "Spec": { "ContainerSpec": self.container() },
+            "Spec": { "ContainerSpec": self.container(task.port) },
             "NetworksAttachments": [{ "Network": { "ID": "net" }, "Addresses": ["127.0.0.1/8"] }],
         })
     }
@@ -124,7 +146,12 @@ async fn services(State(engine): State<Engine>) -> Json<Vec<Value>> {
 }
 
 async fn tasks(State(engine): State<Engine>) -> Json<Vec<Value>> {
-    Json(engine.told().services.iter().map(Service::task).collect())
+    let told = engine.told();
+    let tasks = told.services.iter().flat_map(|service| {
+        let tasks = service.tasks.iter().enumerate();
+        tasks.map(|(slot, task)| service.task(slot, task))
+    });
+    Json(tasks.collect())
 }
 
 /// Members are reached as `localhost`.

@@ -79,6 +79,14 @@ async fn tell(story: &mut Story) -> Result<()> {
     story.deploy("s3", "shard", &["--shardsvr"])?;
     story.await_state("s3", "serving", SOON).await?;
 
+    // The books follow a shard's members, without anybody telling them.
+    story.scale_up("s1")?;
+    story.await_listed("s1", 2, SOON).await?;
+    story.await_converged(SOON).await?;
+    story.scale_down("s1", SOON).await?;
+    story.await_listed("s1", 1, SOON).await?;
+    story.await_converged(SOON).await?;
+
     // One with data of its own is refused, and holds up nobody.
     story.deploy_with_data("s4").await?;
     story

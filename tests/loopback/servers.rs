@@ -36,6 +36,13 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Whether it has not ended.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+}
+
 /// A port that nobody has now.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())

@@ -19,7 +19,7 @@ use swarmset::swarm::client::Scope;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::engine::{Engine, Service};
+use crate::engine::{Engine, Service, Task};
 use crate::router;
 use crate::servers::{self, KEY, Server, free_port};
 
@@ -51,7 +51,8 @@ impl Drop for Story {
 
 impl Story {
     pub async fn begin(mongod: PathBuf) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("swarmset-loopback-{}", std::process::id()));
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("loopback-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let key = folder.join("key");
         std::fs::write(&key, KEY)?;
@@ -83,23 +84,17 @@ impl Story {
             "config-server" => self.config,
             _ => free_port()?,
         };
-        self.start(name, port, options)?;
+        self.start(name, name, port, options)?;
         self.announce(name, role, port, options);
         Ok(())
     }
 
-    fn start(&mut self, name: &str, port: u16, options: &[&str]) -> Result<()> {
+    fn start(&mut self, set: &str, name: &str, port: u16, options: &[&str]) -> Result<()> {
         let path = self.folder.join(name);
         std::fs::create_dir_all(&path)?;
         let mut command = servers::command(&self.mongod);
         command
-            .args([
-                "--replSet",
-                name,
-                "--bind_ip",
-                "127.0.0.1",
-                "--nounixsocket",
-            ])
+            .args(["--replSet", set, "--bind_ip", "127.0.0.1", "--nounixsocket"])
             .args(["--wiredTigerCacheSizeGB", "0.25"])
             // Ranges that have moved away are deleted at once, instead of after 15 minutes.
             .args(["--setParameter", "orphanCleanupDelaySecs=1"])
@@ -117,12 +112,7 @@ impl Story {
     }
 
     fn announce(&self, name: &str, role: &str, port: u16, options: &[&str]) {
-        let mut command = vec![
-            "--replSet".into(),
-            name.into(),
-            "--port".into(),
-            port.to_string(),
-        ];
+        let mut command = vec!["--replSet".into(), name.into()];
         command.extend(options.iter().map(|o| (*o).to_owned()));
         let service = Service {
             name: name.to_owned(),
@@ -130,7 +120,7 @@ impl Story {
             labels: Vec::new(),
             command,
             replicas: 1,
-            leaving: false,
+            tasks: vec![Task::on(port)],
         };
         self.engine.change(|services| services.push(service));
     }
@@ -193,14 +183,14 @@ impl Story {
                 }));
             }
         }
-        let words = ["mongos", "--configdb", &config_db, "--port", &port];
+        let words = ["mongos", "--configdb", &config_db];
         let service = Service {
             name: "router".into(),
             role: "router".into(),
             labels: Vec::new(),
             command: words.iter().map(|w| (*w).to_owned()).collect(),
             replicas: 1,
-            leaving: false,
+            tasks: vec![Task::on(self.router)],
         };
         self.engine.change(|services| services.push(service));
         Ok(())
@@ -209,7 +199,7 @@ impl Story {
     /// A set that a person made, with a database in it, deployed as a shard.
     pub async fn deploy_with_data(&mut self, name: &str) -> Result<()> {
         let (port, options) = (free_port()?, ["--shardsvr"]);
-        self.start(name, port, &options)?;
+        self.start(name, name, port, &options)?;
         let member = doc! { "_id": 0, "host": format!("localhost:{port}") };
         let initiate = doc! { "replSetInitiate": { "_id": name, "members": [member] } };
         let client = client(port)?;
@@ -248,11 +238,72 @@ impl Story {
     }
 
     pub fn scale_to_zero(&self, name: &str) {
-        self.change(name, |s| (s.replicas, s.leaving) = (0, true));
+        self.change(name, |s| {
+            s.replicas = 0;
+            s.tasks.iter_mut().for_each(|t| t.leaving = true);
+        });
     }
 
     pub fn scale_back(&self, name: &str) {
-        self.change(name, |s| (s.replicas, s.leaving) = (1, false));
+        self.change(name, |s| {
+            s.replicas = s.tasks.len() as u64;
+            s.tasks.iter_mut().for_each(|t| t.leaving = false);
+        });
+    }
+
+    /// One more member of a shard.
+    pub fn scale_up(&mut self, name: &str) -> Result<()> {
+        let port = free_port()?;
+        self.start(name, &format!("{name}-{port}"), port, &["--shardsvr"])?;
+        self.change(name, |s| {
+            s.replicas += 1;
+            s.tasks.push(Task::on(port));
+        });
+        Ok(())
+    }
+
+    /// Swarm tells the last member to go; it is forgotten when it has ended.
+    pub async fn scale_down(&mut self, name: &str, limit: Duration) -> Result<()> {
+        let mut gone = None;
+        self.change(name, |s| {
+            s.replicas -= 1;
+            if let Some(task) = s.tasks.last_mut() {
+                task.leaving = true;
+                gone = Some(task.port);
+            }
+        });
+        let port = gone.context("it has no task")?;
+        let server = self.servers.get_mut(&format!("{name}-{port}"));
+        let server = server.context("it has no process")?;
+        let began = Instant::now();
+        while server.runs()? {
+            ensure!(began.elapsed() < limit, "{name} on {port} is not ended");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.change(name, |s| s.tasks.retain(|t| t.port != port));
+        Ok(())
+    }
+
+    /// Waits until `config.shards` lists so many members of a shard.
+    pub async fn await_listed(&self, shard: &str, members: usize, limit: Duration) -> Result<()> {
+        let began = Instant::now();
+        let books = client(self.config)?
+            .database("config")
+            .collection::<Document>("shards");
+        loop {
+            let entry = books.find_one(doc! { "_id": shard }).await?;
+            let entry = entry.with_context(|| format!("there is no {shard}"))?;
+            let host = entry.get_str("host")?.to_owned();
+            if host.split(',').count() == members {
+                println!(
+                    "config.shards has {host}: {:.1} s",
+                    began.elapsed().as_secs_f64()
+                );
+                return Ok(());
+            }
+            ensure!(began.elapsed() < limit, "config.shards still has {host}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     fn change(&self, name: &str, change: impl FnOnce(&mut Service)) {

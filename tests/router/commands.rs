@@ -5,10 +5,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures_util::TryStreamExt as _;
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::ErrorKind;
-use mongodb::options::{AuthMechanism, ClientOptions, Credential};
+use mongodb::options::{
+    Acknowledgment, AuthMechanism, ClientOptions, Credential, ReadConcern, WriteConcern,
+};
 
 /// What a router knows: where the config servers are. All else it reads there.
 pub struct Cluster {
@@ -218,8 +221,31 @@ impl Cluster {
         Ok(collection.find_one(filter).await?)
     }
 
+    /// All shards in the books.
+    pub async fn shards(&self) -> Result<Vec<Document>> {
+        let shards = self.config.database("config").collection("shards");
+        let found = shards
+            .find(doc! {})
+            .read_concern(ReadConcern::majority())
+            .await?;
+        Ok(found.try_collect().await?)
+    }
+
+    /// Writes a shard's members into the books.
+    pub async fn list(&self, shard: &str, host: &str) -> Result<()> {
+        let majority = WriteConcern::builder().w(Acknowledgment::Majority).build();
+        let shards = self
+            .config
+            .database("config")
+            .collection::<Document>("shards");
+        let change = doc! { "$set": { "host": host } };
+        let listed = shards.update_one(doc! { "_id": shard }, change);
+        listed.write_concern(majority).await?;
+        Ok(())
+    }
+
     /// A client of one shard, as the books say now where that is.
-    async fn shard(&self, name: &str) -> Result<Client> {
+    pub async fn shard(&self, name: &str) -> Result<Client> {
         let entry = self.one("shards", doc! { "_id": name }).await?;
         let entry = entry.with_context(|| format!("there is no shard {name}"))?;
         let host = entry.get_str("host")?;

@@ -6,6 +6,7 @@
 //! does not route by shard key.
 
 mod commands;
+mod follow;
 mod scram;
 mod wire;
 
@@ -94,6 +95,9 @@ pub async fn serve(options: Options) -> Result<()> {
         eprintln!("config servers not reached: {why:#}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    // Ends with this one.
+    let mut beside = tokio::task::JoinSet::new();
+    beside.spawn(follow::follow(Arc::clone(&cluster)));
     let secret = key.map(|key| Arc::new(Secret::of(&key)));
     let listener = TcpListener::bind((options.bind, options.port)).await?;
     loop {
