@@ -1,5 +1,6 @@
 //! Asks and tells single mongods, each by its address, through one direct connection pool a mongod.
 
+mod books;
 mod read;
 mod router;
 
