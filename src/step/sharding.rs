@@ -297,7 +297,9 @@ pub enum ShardingWait {
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum ShardingFault {
     /// Shards or routers without config servers.
-    #[error("it has {what}, and no service with swarmset.role: config-server that can be followed")]
+    #[error(
+        "it has {what}, and no service with swarmset.role: config-server that can be followed; deploy one, or set the same swarmset.cluster on all of the cluster's services"
+    )]
     NoConfigServers {
         /// What it has.
         what: &'static str,
