@@ -233,6 +233,18 @@ pub enum ShardingWait {
         /// How long it will take.
         left: Option<SignedDuration>,
     },
+    /// A database is being moved.
+    #[error(
+        "database {database} moves from {shard} to {to}: leave its unsharded collections alone until it has (MongoDB refuses writes there meanwhile, and its manual warns of losing them)"
+    )]
+    MovingDatabase {
+        /// The database.
+        database: String,
+        /// From.
+        shard: ShardName,
+        /// To.
+        to: ShardName,
+    },
     /// A shard begins to drain.
     #[error("shard {shard} begins to drain")]
     DrainBegins {

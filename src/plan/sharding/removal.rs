@@ -128,8 +128,20 @@ impl Drain<'_, '_> {
         self.tell(removal);
         let is_due = self.now.duration_since(removal.asked) >= ASK_AGAIN;
         match &removal.reply {
-            RemovalReply::Ongoing(left) => match self.next_move(left, router) {
-                Move::Database(step) => Some(step),
+            RemovalReply::Ongoing(left) => match self.next_move(left) {
+                Move::Database { database, to } => {
+                    self.wait(ShardingWait::MovingDatabase {
+                        database: database.clone(),
+                        shard: entry.name.clone(),
+                        to: to.clone(),
+                    });
+                    Some(ShardingStep::MovePrimary {
+                        key: self.leaver.intent.key.clone(),
+                        on: router?.clone(),
+                        database,
+                        to,
+                    })
+                }
                 Move::AllDone => Some(ask),
                 Move::Later => is_due.then_some(ask),
             },
@@ -140,20 +152,16 @@ impl Drain<'_, '_> {
     }
 
     /// Databases go when no chunk is left (manual, "Remove Shards from a Sharded Cluster").
-    fn next_move(&self, left: &Remaining, router: Option<&Target>) -> Move {
+    fn next_move(&self, left: &Remaining) -> Move {
         let databases = self.report.to_move.get(&self.leaver.entry.name);
-        let database = databases.and_then(|d| d.first());
-        match (database, router) {
+        match databases.and_then(|d| d.first()) {
             _ if left.chunks > 0 || !left.collections_to_move.is_empty() => Move::Later,
-            (Some(database), Some(router)) => Move::Database(ShardingStep::MovePrimary {
-                key: self.leaver.intent.key.clone(),
-                on: router.clone(),
+            Some(database) => Move::Database {
                 database: database.clone(),
                 to: self.destination(database),
-            }),
-            (Some(_), None) => Move::Later,
-            (None, _) if left.databases > 0 => Move::AllDone,
-            (None, _) => Move::Later,
+            },
+            None if left.databases > 0 => Move::AllDone,
+            None => Move::Later,
         }
     }
 
@@ -226,7 +234,10 @@ impl Drain<'_, '_> {
 
 /// What becomes of the databases.
 enum Move {
-    Database(ShardingStep),
+    Database {
+        database: String,
+        to: ShardName,
+    },
     /// All are gone, and the router does not know yet: ask at once.
     AllDone,
     Later,
