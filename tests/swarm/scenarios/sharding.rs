@@ -316,7 +316,9 @@ fn update_in_turn(lab: &mut Lab) -> Result<()> {
         |lab| {
             let status = lab.status()?;
             let sets = status["sets"].as_array().cloned().unwrap_or_default();
-            let is_down = |m: &Value| m["healthy"] == false && m["standing"] != "leaves";
+            let is_down = |m: &Value| {
+                m["voting"] == true && m["healthy"] == false && m["standing"] != "leaves"
+            };
             let disturbed = |s: &&Value| s["members"].as_array().into_iter().flatten().any(is_down);
             worst = worst.max(sets.iter().filter(disturbed).count());
             let updated = services.iter().all(|service| {
