@@ -151,9 +151,11 @@ fn the_role_is_what_makes_a_service_ours() {
     let without = service(&[("swarmset.votes", "1")], REPL_SET);
     assert_eq!(
         errors(&without),
-        ["label swarmset.votes is set, but swarmset.role is not; add swarmset.role: replica-set"]
+        [
+            "label swarmset.votes is set, but swarmset.role is not; add swarmset.role: replica-set (or config-server, shard, router)"
+        ]
     );
-    for role in ["", "replicaset", "Replica-Set", "router"] {
+    for role in ["", "replicaset", "Replica-Set", "routers"] {
         let found = errors(&service(&[(LABEL_ROLE, role)], REPL_SET));
         assert!(
             found[0].starts_with(&format!(
@@ -293,6 +295,9 @@ fn ports() {
         (&["--port", "0"], None),
         (&["--port", "65536"], None),
         (&["--port", "x"], None),
+        (&["--shardsvr"], Some(27018)),
+        (&["--configsvr"], Some(27019)),
+        (&["--configsvr", "--port", "27017"], Some(27017)),
     ] {
         let container = service(&[ROLE], command).container;
         assert_eq!(mongod_port(&container), port, "{command:?}");

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::Verdict;
 use super::identity::is_fit;
 use super::roster::{Roster, Seat};
-use crate::intent::MAX_VOTERS;
+use crate::intent::{MAX_VOTERS, Role};
 use crate::mongo::model::{MemberConfig, Replication, SetConfig};
 use crate::names::{Host, MemberId};
 use crate::step::{Ending, Fault, Step, Waiting};
@@ -148,7 +148,11 @@ fn first_config(roster: &Roster<'_>) -> SetConfig {
         term: None,
         members,
         settings: bson::Document::new(),
-        other: bson::Document::new(),
+        other: match roster.intent.role {
+            // The server demands it of config servers (manual, `configsvr`).
+            Role::ConfigServer => bson::doc! { "configsvr": true },
+            Role::ReplicaSet | Role::Shard => bson::Document::new(),
+        },
     }
 }
 

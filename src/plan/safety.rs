@@ -56,7 +56,8 @@ pub fn check(step: &Step) -> Result<(), Violation> {
         | Step::StandForElection { .. }
         | Step::HandOver { .. }
         | Step::ExtendQuiesce { .. }
-        | Step::ShutDown { .. } => Ok(()),
+        | Step::ShutDown { .. }
+        | Step::Sharding(_) => Ok(()),
     }
 }
 
