@@ -9,6 +9,7 @@ use mongodb::options::{Acknowledgment, AuthMechanism, ClientOptions, Credential,
 use mongodb::{Client, Database};
 use std::collections::BTreeMap;
 use std::io::BufRead;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Runs until standard input ends.
@@ -58,7 +59,9 @@ async fn obey(order: Order, loads: &mut BTreeMap<u32, RunningLoad>) -> Answer {
 }
 
 async fn start_load(plan: LoadPlan, loads: &mut BTreeMap<u32, RunningLoad>) -> Result<Answer> {
-    let id = std::process::id() * 100 + loads.keys().last().map_or(0, |last| last % 100 + 1);
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    // Names its collections: never twice, also for one load after the other.
+    let id = std::process::id() * 100 + STARTED.fetch_add(1, Ordering::Relaxed);
     loads.insert(id, RunningLoad::start(&plan, id).await?);
     Ok(Answer::Load { id })
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use mongodb::bson::doc;
 
 use super::{SOON, THREE_MEMBERS, deployed, takes_writes};
 use crate::lab::Lab;
@@ -124,7 +125,13 @@ fn foreign_volume(lab: &mut Lab) -> Result<()> {
         config.get_array("members")?.len() == 3,
         "the configuration was touched: {config}"
     );
-    takes_writes(lab)
+    // A client that knows but the service's name may meet the stranger behind it, and learn nothing of the set.
+    let primary = lab.primary()?;
+    let note =
+        doc! {"insert": "kept", "documents": [{"_id": 1}], "writeConcern": {"w": "majority"}};
+    let kept = lab.mongo(&primary)?.run("test", note)?;
+    ensure!(kept.get_i32("n")? == 1, "the others take no writes: {kept}");
+    Ok(())
 }
 
 fn lost_volumes(lab: &mut Lab) -> Result<()> {
