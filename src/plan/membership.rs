@@ -329,9 +329,16 @@ fn succeed(old: &MemberConfig, id: MemberId, seat: &Seat<'_>) -> MemberConfig {
     member
 }
 
+/// How many members are ready that will go on: those that restart come back with their data.
+fn ready_to_go_on(members: &[Member<'_>]) -> usize {
+    let goes_on = |m: &Member<'_>| m.stays() || matches!(m.standing, Standing::Restarts { .. });
+    let ready = members.iter().filter(|m| goes_on(m) && m.is_ready());
+    ready.count()
+}
+
 /// How many leavers may go without the set falling under what the service asks for.
 fn spare_leavers(roster: &Roster<'_>, members: &[Member<'_>]) -> i64 {
-    let ready = members.iter().filter(|m| m.stays() && m.is_ready()).count() as i64;
+    let ready = ready_to_go_on(members) as i64;
     let leavers = members
         .iter()
         .filter(|m| m.leaves() && !m.newly_added)
@@ -370,7 +377,7 @@ pub(super) fn remove_leavers(
         if spare <= 0 && !member.newly_added && !goes_anyway(member) {
             verdict.wait(Waiting::SuccessorNotReady {
                 host,
-                ready: members.iter().filter(|m| m.stays() && m.is_ready()).count(),
+                ready: ready_to_go_on(members),
                 wanted: roster.intent.replicas,
             });
             continue;
