@@ -6,6 +6,7 @@ use super::Verdict;
 use super::election::candidate;
 use super::identity::is_fit;
 use super::initiate::new_member;
+use super::restart::would_be_lost;
 use super::roster::{Member, Primary, Roster, Seat, Standing};
 use super::safety;
 use crate::intent::{MAX_MEMBERS, MAX_VOTERS};
@@ -205,7 +206,7 @@ pub(super) fn rehost(
 }
 
 /// Too few voters to do without any of them.
-fn is_small(members: &[Member<'_>]) -> bool {
+pub(super) fn is_small(members: &[Member<'_>]) -> bool {
     members.iter().filter(|m| m.votes).count() <= 2
 }
 
@@ -237,7 +238,7 @@ pub(super) fn add_newcomers(
 ) {
     let restarts = members
         .iter()
-        .any(|m| matches!(m.standing, Standing::Restarts { .. }));
+        .any(|m| matches!(m.standing, Standing::Restarts { .. }) && !would_be_lost(members, m));
     if others_are_coming(roster, members) || (restarts && is_small(members)) {
         return;
     }
