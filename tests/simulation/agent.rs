@@ -80,8 +80,11 @@ impl Agent {
         }
     }
 
-    /// It dies: what it has not sent is gone; what is on the wire arrives.
-    pub fn die(&mut self, until: u64) {
+    /// It dies: before its steps are sent, or just after; what is on the wire arrives.
+    pub fn die(&mut self, until: u64, before: bool) {
+        if before {
+            self.under_way.retain(|step| step.given_up);
+        }
         self.down_until = until;
         self.history = History::default();
         self.begun = None;
@@ -169,10 +172,10 @@ impl World {
         let begun = self.agents[number].begun.take();
         let half = begun.is_none() && dice.percent(15);
         let mut begun = begun.unwrap_or_else(|| {
-            let late = if now < self.troubles.stale.0 {
-                self.troubles.stale.1
-            } else {
-                0
+            // Each asks a manager of its own.
+            let late = match self.troubles.stale {
+                (until, most) if now < until => most * (number as u64 + 1) / 3,
+                _ => 0,
             };
             let swarm = self.swarm.reading(now.saturating_sub(late));
             Begun {

@@ -109,7 +109,7 @@ impl World {
             }
             Kind::KillAgent => {
                 let number = (which as usize) % self.agents.len();
-                self.agents[number].die(until);
+                self.agents[number].die(until, which & 64 == 0);
                 true
             }
             Kind::NodeDown | Kind::NodeLost | Kind::Drain | Kind::Activate => {

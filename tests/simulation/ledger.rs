@@ -35,6 +35,8 @@ pub struct Ledger {
     pub acknowledged: BTreeMap<i64, u64>,
     /// Who was primary in which term.
     elected: BTreeMap<i64, u32>,
+    /// The name that each `_id` was given to.
+    named: BTreeMap<(ReplicaSetId, MemberId), Host>,
     /// Whose data an `_id` stands for.
     places: BTreeMap<(ReplicaSetId, MemberId), u32>,
     /// Data that is empty because a fault emptied it: under its old `_id` it is not the planner's doing.
@@ -233,6 +235,15 @@ impl World {
                 self.break_rule(5, || format!("member {id} votes, and is not ready"));
             }
         }
+        for member in next.members() {
+            let key = (next.set.clone(), member.id);
+            let name = member.identity();
+            let first = self.ledger.named.entry(key).or_insert_with(|| name.clone());
+            if *first != name && !first.is_address() {
+                let (first, id) = (first.clone(), member.id);
+                self.break_rule(3, || format!("_id {id} was {first}, and is {name}"));
+            }
+        }
         let votes = next.config.votes();
         if votes == 0 || votes > 7 || next.members().len() > 50 {
             self.break_rule(11, || format!("{votes} votes"));
@@ -264,7 +275,8 @@ impl World {
         // Without a vote it does no harm under its old `_id`.
         let is_voter = mongod.conf().is_some_and(votes);
         let is_missed = self.ledger.missed.contains(&mongod.disk.generation);
-        let is_late = self.now >= self.ledger.calm_since + TIME_TO_SEE;
+        let seen_from = self.ledger.calm_since.max(mongod.ready_at);
+        let is_late = self.now >= seen_from + TIME_TO_SEE;
         if is_voter && is_missed && is_late && !self.is_at_its_place(mongod) {
             let id = mongod.self_id;
             self.break_rule(4, || {

@@ -230,10 +230,12 @@ impl World {
             return false;
         }
         // One or two voters have none to spare: a second roll-out while one restarts may strand it.
-        let excused = !self.cast.held || self.ledger.dissolved || newest.voters().count() <= 2;
+        let is_small = newest.voters().count() <= 2;
+        let excused = !self.cast.held || self.ledger.dissolved;
+        let is_struck = |m: &MemberConfig| self.ledger.struck.contains(&m.identity());
         let unexplained = gone
             .iter()
-            .find(|m| !excused && !self.ledger.struck.contains(&m.identity()));
+            .find(|m| !excused && !is_struck(m) && (!is_small || m.host.is_address()));
         if let Some(host) = unexplained.map(|m| m.host.clone()) {
             self.break_rule(9, || format!("{host} is missed, and no fault took it"));
         }

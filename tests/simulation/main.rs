@@ -44,7 +44,20 @@ const SEEDS: u64 = 20_000;
 const SEEDS_FOR_MUTANTS: u64 = 2_000;
 
 /// Histories that failed once, with what was wrong then.
-const REGRESSIONS: &[(u64, &str)] = &[];
+const REGRESSIONS: &[(u64, &str)] = &[
+    (
+        4601,
+        "a dead member that was scaled away held up restarts, and these its removal",
+    ),
+    (
+        7135,
+        "a newcomer was given its vote and shut down at the same moment",
+    ),
+    (
+        8121,
+        "a primary that was reached at its address restarted, and nobody found it again",
+    ),
+];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -42,6 +42,7 @@ mutants! {
     RemovesTwo: 1 "removes two voters at once",
     DoesNotWaitForCommit: 2 "takes every configuration for committed",
     ReusesIds: 3 "gives the lowest free _id",
+    NamedByAddress: 3 "takes a task's address for an identity",
     NamedBySlot: 3 "takes a slot for an identity, wherever its disk is",
     KeepsEmptyDisks: 4 "leaves empty disks under their _id",
     VotesEarly: 5 "gives votes to members that are not ready",
@@ -67,6 +68,8 @@ impl Mutant {
             Self::RemovesTwo => &[1],
             Self::DoesNotWaitForCommit => &[2],
             Self::ReusesIds | Self::NamedBySlot => &[3],
+            // Members that restart come back as strangers: the set is never well, or is without a majority.
+            Self::NamedByAddress => &[3, 9, 15],
             Self::KeepsEmptyDisks => &[4],
             Self::VotesEarly => &[5],
             Self::InitiatesWithoutAll => &[6],
@@ -160,6 +163,7 @@ impl Mutant {
             }),
             Self::NeverRests => saying::never_rest(observation, plan),
             Self::RepeatsBlindly => saying::repeat_blindly(observation, plan, memory),
+            Self::NamedByAddress => saying::name_by_address(observation, plan),
             Self::InitiatesWithoutAll
             | Self::DoesNotWaitForCommit
             | Self::NamedBySlot

@@ -41,7 +41,7 @@ impl World {
         self.node_returns.insert(node, until);
         self.note_node_struck(node);
         for agent in self.agents.iter_mut().filter(|a| a.node == node) {
-            agent.die(until);
+            agent.die(until, true);
         }
         let here: Vec<u32> = self
             .mongods

@@ -211,7 +211,15 @@ impl World {
 
     /// Voters that are well, or were when the agent looked.
     fn well_among(&self, conf: &Conf, ids: &[MemberId], seen: &Seen) -> usize {
-        let was_well = |m: &Mongod| m.is_well(self.now) || m.last_well + 1 >= seen.at;
+        // One that gets SIGTERM soon answers nobody new: for it the primary's word has to do, which may be a time-out late.
+        let primary = self.primary();
+        let word = |m: &Mongod| {
+            let known = primary.and_then(|p| p.known.get(&m.self_id?));
+            let task = self.swarm.tasks.get(&m.task);
+            let goes = !self.cast.held && task.is_some_and(|t| !t.task.is_wanted());
+            goes && known.is_some_and(|k| k.healthy)
+        };
+        let was_well = |m: &Mongod| m.is_well(self.now) || m.last_well + 1 >= seen.at || word(m);
         let of = |id: &&MemberId| {
             let host = conf.config.member(**id).map(MemberConfig::identity);
             let is_it = |m: &&Mongod| {

@@ -32,6 +32,27 @@ pub fn story(seed: u64, life: Life, mutant: Option<Mutant>) -> String {
         "seed {seed}: {why}\nwith {} faults:\n{}\nstory:\n{}\nreplay: SEED={seed} cargo test --test simulation replay -- --nocapture",
         faults.len(),
         faults.join("\n"),
-        last.story.join("\n"),
+        without_repeats(&last.story).join("\n"),
     )
+}
+
+/// Leaves out tasks, after the first, that were made for a volume that another mongod has open.
+fn without_repeats(story: &[String]) -> Vec<&str> {
+    let is_futile = |line: &&String| line.contains("ends: another mongod");
+    let name = |line: &String| {
+        line.split_whitespace()
+            .find(|w| w.starts_with('t') && w.len() > 1 && w[1..].parse::<u32>().is_ok())
+            .map(str::to_owned)
+    };
+    let futile: Vec<String> = story
+        .iter()
+        .filter(is_futile)
+        .skip(1)
+        .filter_map(name)
+        .collect();
+    let is_told = |line: &&String| {
+        let about = line.contains("is placed on") || is_futile(line);
+        !about || !name(line).is_some_and(|n| futile.contains(&n))
+    };
+    story.iter().filter(is_told).map(String::as_str).collect()
 }

@@ -5,6 +5,8 @@ use swarmset::names::{Host, MemberId, SetKey};
 use swarmset::observation::Observation;
 use swarmset::step::{Candidacy, Ending, MemberChange, Plan, Step, Target, Waiting};
 
+use swarmset::swarm::model::Task;
+
 use super::Memory;
 
 pub(super) fn remove_another(step: &mut Step) {
@@ -41,6 +43,35 @@ pub(super) fn reuse_ids(step: &mut Step) {
         if base.member(config.members[at].id).is_none() {
             let free = (0..).map(MemberId).find(|id| config.member(*id).is_none());
             config.members[at].id = free.expect("a number");
+        }
+    }
+}
+
+/// Members stand in the configuration under the addresses of their tasks, and stay so.
+pub(super) fn name_by_address(observation: &Observation, plan: &mut Plan) {
+    let Some(swarm) = observation.swarm.seen() else {
+        return;
+    };
+    let is_rehost = |c: &MemberChange| matches!(c, MemberChange::Rehost { .. });
+    let renames =
+        |s: &Step| matches!(s, Step::Reconfigure { changes, .. } if changes.iter().any(is_rehost));
+    plan.steps.retain(|s| !renames(s));
+    for step in &mut plan.steps {
+        let (Step::Reconfigure { config, .. } | Step::Initiate { config, .. }) = step else {
+            continue;
+        };
+        for member in config.members.iter_mut().filter(|m| !m.host.is_address()) {
+            let named = |t: &&Task| {
+                let host = t
+                    .slot
+                    .zip(t.node.as_ref())
+                    .map(|(s, n)| format!("mongo-{s}-{n}:27017"));
+                t.is_wanted() && host.as_deref() == Some(member.host.as_str())
+            };
+            let task = swarm.tasks.values().find(named);
+            if let Some(address) = task.and_then(|t| t.addresses.first()) {
+                member.host = Host::new(format!("{address}:27017"));
+            }
         }
     }
 }
