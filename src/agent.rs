@@ -20,7 +20,7 @@ use crate::observation::{Observation, Reading};
 use crate::observe::observe;
 use crate::plan::plan;
 use crate::retry::Retry;
-use crate::status::document::{Cycle, Document};
+use crate::status::document::{Counts, Cycle, CycleTimes, Document, FaultLog};
 use crate::step::Plan;
 use crate::swarm::client::{Scope, SwarmClient};
 use crate::swarm::model::{Swarm, Task, TaskState, UpdateState};
@@ -29,7 +29,7 @@ use lanes::Lanes;
 pub use lanes::Report;
 
 /// While something is about to change.
-const BUSY_TICK: Duration = Duration::from_millis(150);
+const BUSY_TICK: Duration = Duration::from_millis(100);
 /// While something is waited for that has not changed for [`PATIENCE`], and on agents that only watch.
 const WAITING_TICK: Duration = Duration::from_secs(1);
 /// When all is as it should be: events wake the loop before that.
@@ -55,6 +55,8 @@ pub struct Agent {
     lanes: Lanes,
     published: watch::Sender<Arc<Document>>,
     cycles: u64,
+    times: CycleTimes,
+    faults: FaultLog,
 }
 
 impl Agent {
@@ -83,6 +85,8 @@ impl Agent {
             lanes: Lanes::default(),
             published,
             cycles: 0,
+            times: CycleTimes::default(),
+            faults: FaultLog::default(),
         }
     }
 
@@ -139,22 +143,33 @@ impl Agent {
             }
         }
         self.cycles += 1;
+        let took = began.elapsed();
+        self.times.note(took.as_secs_f64());
+        let counts = Counts {
+            mongo_errors: self.mongods.errors(),
+            cycles: self.times.clone(),
+            ..Counts::default()
+        };
         let cycle = Cycle {
             number: self.cycles,
             at: Timestamp::now(),
-            milliseconds: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             acts,
             docker_calls: self.swarm.calls(),
+            docker_errors: self.swarm.errors(),
+            mongo_errors: counts.mongo_errors.values().sum(),
         };
         let scope = self.swarm.scope();
-        let document = Document::new(
+        let mut document = Document::new(
             &observation,
             &plan,
             &self.lanes.report(),
             cycle,
             scope,
+            counts,
             &mut self.history,
         );
+        document.remember(&mut self.faults);
         self.published.send_replace(Arc::new(document));
         (observation, plan)
     }

@@ -1,16 +1,14 @@
-//! One step, one command.
+//! One step, one command; an election alone takes several.
+
+mod election;
 
 use std::fmt;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use crate::mongo::client::{MongoError, Mongods};
-use crate::step::{Ending, Step, Target};
+use crate::step::{Ending, Step};
 use crate::swarm::client::{Kept, SwarmClient};
-
-/// As long as the stack file's grace period.
-const FREEZE_SECONDS: i32 = 900;
 
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,18 +73,16 @@ pub async fn apply(step: &Step, swarm: &SwarmClient, mongods: &Mongods) -> Appli
             Err(error) => swarm_said(&error),
         },
         Step::Initiate { on, config, .. } => mongo_said(mongods.initiate(on.address, config).await),
-        Step::StandForElection { on, freeze, .. } => {
-            match mongods.stand_for_election(on.address).await {
-                // "Election failed": a majority has not the configuration yet, or is ahead.
-                Err(MongoError::Command { message, .. }) => Applied::NotYet { why: message },
-                answer => {
-                    if let (Ok(()), Some(leaver)) = (&answer, freeze) {
-                        freeze_deposed(mongods, leaver).await;
-                    }
-                    mongo_said(answer)
-                }
-            }
+        Step::StandForElection { on, why, .. } => {
+            election::stand(mongods, on, election::candidacies(*why)).await
         }
+        Step::HandOver {
+            from,
+            to,
+            others,
+            outranks,
+            ..
+        } => election::hand_over(mongods, from, to, others, *outranks).await,
         Step::Reconfigure { on, config, .. } => {
             mongo_said(mongods.reconfigure(on.address, config).await)
         }
@@ -106,17 +102,6 @@ pub async fn apply(step: &Step, swarm: &SwarmClient, mongods: &Mongods) -> Appli
             };
             mongo_said(mongods.shut_down(on.address, force).await)
         }
-    }
-}
-
-/// Keeps a deposed primary from standing again. It has to hear of its successor first, so that it is tried for a
-/// moment; if it cannot be done, it is handed over once more, later.
-async fn freeze_deposed(mongods: &Mongods, leaver: &Target) {
-    for _ in 0..20 {
-        if mongods.freeze(leaver.address, FREEZE_SECONDS).await.is_ok() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -13,7 +13,7 @@ pub use labels::MemberOptions;
 pub use template::HostTemplate;
 
 use crate::names::{ClusterName, Host, ServiceId, ServiceName, SetKey, SetName, Slot};
-use crate::swarm::model::{Container, Service, Swarm, Task};
+use crate::swarm::model::{Container, Mount, Service, Swarm, Task};
 
 /// The label that makes a service ours.
 pub const LABEL_ROLE: &str = "swarmset.role";
@@ -340,16 +340,16 @@ fn cluster(service: &Service) -> ClusterName {
 fn set_name(service: &Service, errors: &mut Vec<IntentError>) -> SetName {
     let label = service.labels.get(LABEL_REPLICA_SET);
     let option = option_value(&service.container.command, "--replSet");
-    if let (Some(label), Some(option)) = (label, &option)
+    if let (Some(label), Some(option)) = (label, option)
         && label != option
     {
         errors.push(IntentError::TwoSetNames {
             label: label.clone(),
-            option: option.clone(),
+            option: option.to_owned(),
         });
     }
-    let name = option.or(label.cloned());
-    SetName::new(name.unwrap_or_else(|| service.name.to_string()))
+    let name = option.or(label.map(String::as_str));
+    SetName::new(name.unwrap_or(service.name.as_str()))
 }
 
 fn replicas(service: &Service, errors: &mut Vec<IntentError>) -> u64 {
@@ -366,6 +366,7 @@ fn replicas(service: &Service, errors: &mut Vec<IntentError>) -> u64 {
 fn port(container: &Container, errors: &mut Vec<IntentError>) -> u16 {
     mongod_port(container).unwrap_or_else(|| {
         let found = option_value(&container.command, "--port").unwrap_or_default();
+        let found = found.to_owned();
         errors.push(IntentError::BadPort { found });
         27017
     })
@@ -396,7 +397,16 @@ fn check_container(container: &Container, errors: &mut Vec<IntentError>) {
             errors.push(IntentError::ShardingOption { option });
         }
     }
-    let path = option_value(&container.command, "--dbpath").unwrap_or_else(|| "/data/db".into());
+    let (path, mount) = data_mount(container);
+    if mount.is_none_or(|m| m.source.is_none()) {
+        let path = path.to_owned();
+        errors.push(IntentError::NoVolume { path });
+    }
+}
+
+/// mongod's data directory, and what is mounted there.
+pub(crate) fn data_mount(container: &Container) -> (&str, Option<&Mount>) {
+    let path = option_value(&container.command, "--dbpath").unwrap_or("/data/db");
     let holds = |target: &str| {
         let target = target.trim_end_matches('/');
         path == target || path.starts_with(&format!("{target}/"))
@@ -407,20 +417,17 @@ fn check_container(container: &Container, errors: &mut Vec<IntentError>) {
         .iter()
         .filter(|m| holds(&m.target))
         .max_by_key(|m| m.target.trim_end_matches('/').len());
-    if innermost.is_none_or(|m| m.source.is_none()) {
-        errors.push(IntentError::NoVolume { path });
-    }
+    (path, innermost)
 }
 
 /// The value of `--name value` or `--name=value`.
-fn option_value(command: &[String], name: &str) -> Option<String> {
-    let mut words = command.iter();
+pub(crate) fn option_value<'a>(command: &'a [String], name: &str) -> Option<&'a str> {
+    let mut words = command.iter().map(String::as_str);
     while let Some(word) = words.next() {
-        if word == name {
-            return words.next().cloned();
-        }
-        if let Some(value) = word.strip_prefix(name).and_then(|v| v.strip_prefix('=')) {
-            return Some(value.to_owned());
+        match word.strip_prefix(name) {
+            Some("") => return words.next(),
+            Some(rest) if rest.starts_with('=') => return rest.strip_prefix('='),
+            Some(_) | None => {}
         }
     }
     None

@@ -8,7 +8,9 @@
 //! done. Swarm proposes (tasks start and are told to stop), the agent disposes (members join, vote, leave).
 //!
 //! Who may import whom: `names ← swarm::model, mongo::model, intent ← observation ← step ← plan`. These are pure:
-//! no tokio, no bollard, no driver. I/O is in `swarm::client`, `mongo::client`, `observe`, `apply`, `agent`, `status`.
+//! no tokio, no bollard, no driver; and so is [`doctor`], which reads observations and changes nothing. I/O is in
+//! `swarm::client`, `mongo::client`, `observe`, `apply`, `agent`, `status::http` and `cli`. What people see is made from
+//! one [`status::document::Document`] a cycle: JSON, page, metrics, and the command line's text.
 //!
 //! Words: Swarm's (service, task, slot, node, manager, desired state) and MongoDB's (replica set, member, primary,
 //! voter, configuration version and term, initiate, reconfigure). Ours: *intent*, what labels and specification
@@ -16,6 +18,8 @@
 
 pub mod agent;
 pub mod apply;
+pub mod cli;
+pub mod doctor;
 pub mod history;
 pub mod intent;
 pub mod mongo;

@@ -1,63 +1,49 @@
-//! The command line.
+//! The command line, and the agent's life from start to signal.
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use swarmset::agent::Agent;
+use swarmset::cli::arguments::{AgentArguments, Arguments, Command};
+use swarmset::cli::{self, CliError};
 use swarmset::mongo::client::Mongods;
 use swarmset::names::{NodeId, ServiceId};
-use swarmset::status::{document::Document, http};
+use swarmset::status::document::Document;
+use swarmset::status::http::Server;
+use swarmset::status::token::Token;
 use swarmset::swarm::client::Scope;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tracing_subscriber::EnvFilter;
 
-/// Organises MongoDB replica sets on Docker Swarm.
-#[derive(Parser)]
-#[command(version, about)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Watch the Swarm and, on its leader, keep the replica sets as their services ask.
-    Agent(AgentArguments),
-}
-
-#[derive(clap::Args)]
-struct AgentArguments {
-    /// The Docker engine: unix:///path or tcp://host:port.
-    #[arg(
-        long,
-        env = "DOCKER_HOST",
-        default_value = "unix:///var/run/docker.sock"
-    )]
-    docker_host: String,
-    /// The stack whose services are looked after; without it, all that are labelled.
-    #[arg(long, env = "SWARMSET_STACK")]
-    stack: Option<String>,
-    /// The id of the node that the agent runs on; the agent on the Swarm's leader acts.
-    #[arg(long, env = "SWARMSET_NODE")]
-    node: Option<String>,
-    /// The id of the agent's own service: members are reached in its networks.
-    #[arg(long, env = "SWARMSET_SERVICE")]
-    service: Option<String>,
-    /// The file that holds mongod's --keyFile; without it, mongods are talked to without authentication.
-    #[arg(long, env = "SWARMSET_KEY_FILE")]
-    key_file: Option<PathBuf>,
-    /// Where /status, /healthz, /readyz and /metrics are served.
-    #[arg(long, env = "SWARMSET_LISTEN", default_value = "0.0.0.0:27080")]
-    listen: SocketAddr,
-}
-
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
+    match Arguments::parse().command {
+        Command::Agent(arguments) => {
+            log();
+            agent(arguments).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Show(command) => Ok(
+            match cli::run(command, &mut anstream::stdout().lock()).await {
+                Ok(code) => ExitCode::from(code),
+                Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+                Err(error) => {
+                    anstream::eprintln!("swarmset: {error}");
+                    match error {
+                        CliError::Ask(_) => ExitCode::from(cli::NOBODY),
+                        CliError::Write(_) | CliError::Json(_) => ExitCode::FAILURE,
+                    }
+                }
+            },
+        ),
+    }
+}
+
+fn log() {
     let filter = EnvFilter::try_from_env("SWARMSET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // Their debug output holds whole requests and answers, with all that people keep in environment variables.
     let quiet = [
@@ -75,9 +61,6 @@ async fn main() -> anyhow::Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    match Arguments::parse().command {
-        Command::Agent(arguments) => agent(arguments).await,
-    }
 }
 
 async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
@@ -87,6 +70,16 @@ async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
         agent_service: given(arguments.service).map(ServiceId::new),
         node: given(arguments.node).map(NodeId::new),
     };
+    let token = arguments
+        .token_file
+        .filter(|path| !path.as_os_str().is_empty());
+    let token = token.map(|path| {
+        Token::from_file(&path).with_context(|| format!("--token-file {}", path.display()))
+    });
+    let token = token.transpose()?;
+    let server = Server::bind(arguments.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let (publisher, published) = watch::channel(Arc::new(Document::default()));
     let stop = Arc::new(Notify::new());
     let mut terminate =
@@ -100,7 +93,6 @@ async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
         }
         stopper.notify_one();
     });
-    let serve = http::serve(arguments.listen, published);
     let run = async {
         let mongods = Mongods::new(arguments.key_file);
         let agent = Agent::start(&arguments.docker_host, scope, mongods, publisher);
@@ -110,7 +102,7 @@ async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        served = serve => served.with_context(|| format!("cannot serve on {}", arguments.listen)),
+        () = server.serve(published, token) => Ok(()),
         () = run => Ok(()),
     }
 }

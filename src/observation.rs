@@ -1,12 +1,12 @@
 //! What was seen in one cycle. All that [`crate::plan::plan`] knows of the world stands here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
 use crate::mongo::model::MemberReport;
-use crate::names::{MemberId, ReplicaSetId, TaskId};
-use crate::swarm::model::Swarm;
+use crate::names::{MemberId, ReplicaSetId, ServiceId, TaskId};
+use crate::swarm::model::{Swarm, Task};
 
 /// One look at the Swarm and at every mongod in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,30 @@ pub struct Observation {
     pub members: BTreeMap<TaskId, Reading<MemberReport>>,
     /// Members that this agent has seen with a complete copy of the data before, by set and `_id`.
     pub had_data: BTreeSet<(ReplicaSetId, MemberId)>,
+}
+
+/// A task, and what its mongod answered if it was asked.
+pub type TaskSeen<'a> = (&'a Task, Option<&'a Reading<MemberReport>>);
+
+impl Observation {
+    /// All tasks with what they answered, service by service, in the order of their ids. In one pass: there may be
+    /// thousands.
+    pub fn tasks_by_service<'a>(
+        &'a self,
+        swarm: &'a Swarm,
+    ) -> HashMap<&'a ServiceId, Vec<TaskSeen<'a>>> {
+        let mut by_service: HashMap<_, Vec<_>> = HashMap::with_capacity(swarm.services.len());
+        let mut readings = self.members.iter().peekable();
+        for (id, task) in &swarm.tasks {
+            while readings.next_if(|(of, _)| *of < id).is_some() {}
+            let reading = readings.next_if(|(of, _)| *of == id).map(|(_, r)| r);
+            by_service
+                .entry(&task.service)
+                .or_default()
+                .push((task, reading));
+        }
+        by_service
+    }
 }
 
 /// The outcome of a look. Unknown is not absent.

@@ -48,7 +48,7 @@ pub fn plan(observation: &Observation) -> Plan {
         let fault = Fault::ContestedName { set, services };
         plan.faults.push((Subject::Set(key.clone()), fault));
     }
-    let tasks = swarm.tasks_by_service();
+    let tasks = observation.tasks_by_service(swarm);
     for intent in intents.sets.values() {
         let tasks = tasks.get(&intent.service).map_or(&[][..], Vec::as_slice);
         let roster = Roster::new(observation, swarm, tasks, intent);

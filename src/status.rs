@@ -3,3 +3,7 @@
 pub mod document;
 pub mod http;
 mod metrics;
+mod page;
+pub mod timeline;
+pub mod token;
+pub mod words;

@@ -1,5 +1,6 @@
 //! What a plan is made of: steps, each one change to the world, and reasons for waiting.
 
+mod remedy;
 mod waiting;
 
 use std::fmt;
@@ -93,9 +94,20 @@ pub enum Step {
         on: Target,
         /// Why.
         why: Candidacy,
-        /// A leaver with a higher priority, that would take the lead back while it is still needed: it is kept from
-        /// standing (`replSetFreeze`).
-        freeze: Option<Target>,
+    },
+    /// `replSetStepDown` on the primary, and `replSetStepUp` on its successor.
+    HandOver {
+        /// The set.
+        key: SetKey,
+        /// The primary.
+        from: Target,
+        /// Its successor.
+        to: Target,
+        /// All others that could be elected: they stand back for this moment (`replSetFreeze`).
+        others: Vec<Target>,
+        /// Whether the old primary has the higher priority, and would take the lead back while it is still needed: it
+        /// then stands back for long.
+        outranks: bool,
     },
     /// `replSetReconfig`, never with `force`.
     Reconfigure {
@@ -135,8 +147,6 @@ pub enum Step {
 pub enum Candidacy {
     /// The set was just initiated.
     FirstElection,
-    /// The primary is to leave or to restart.
-    HandOver,
     /// All voters are there, and none is primary.
     NoPrimary,
 }
@@ -212,6 +222,7 @@ impl Step {
             | Self::RecordIdentity { key, .. }
             | Self::Initiate { key, .. }
             | Self::StandForElection { key, .. }
+            | Self::HandOver { key, .. }
             | Self::Reconfigure { key, .. }
             | Self::ExtendQuiesce { key, .. }
             | Self::ShutDown { key, .. } => key,
@@ -230,6 +241,7 @@ impl Step {
             Self::ExtendQuiesce { key, .. } => Lane::Quiesce(key.clone()),
             Self::Initiate { .. }
             | Self::StandForElection { .. }
+            | Self::HandOver { .. }
             | Self::Reconfigure { .. }
             | Self::ShutDown {
                 why: Ending::Restart | Ending::RestartAlone,
@@ -245,6 +257,7 @@ impl Step {
             Self::RecordIdentity { .. } => "record-identity",
             Self::Initiate { .. } => "initiate",
             Self::StandForElection { .. } => "stand-for-election",
+            Self::HandOver { .. } => "hand-over",
             Self::Reconfigure { .. } => "reconfigure",
             Self::ExtendQuiesce { .. } => "extend-quiesce",
             Self::ShutDown { .. } => "shut-down",
@@ -278,13 +291,17 @@ impl fmt::Display for Step {
                     config.members.len()
                 )
             }
-            Self::StandForElection {
-                on, why, freeze, ..
+            Self::StandForElection { on, why, .. } => {
+                write!(f, "stand for election: {} ({why})", on.host)
+            }
+            Self::HandOver {
+                from, to, outranks, ..
             } => {
-                write!(f, "stand for election: {} ({why})", on.host)?;
-                match freeze {
-                    Some(leaver) => write!(f, ", and keep {} from it", leaver.host),
-                    None => Ok(()),
+                let (from, to) = (&from.host, &to.host);
+                write!(f, "hand over from {from} to {to}")?;
+                match outranks {
+                    true => write!(f, ", and keep {from} from taking it back"),
+                    false => Ok(()),
                 }
             }
             Self::Reconfigure { base, changes, .. } => {
@@ -311,7 +328,6 @@ impl fmt::Display for Candidacy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::FirstElection => "first election",
-            Self::HandOver => "hand-over",
             Self::NoPrimary => "all voters are there, none is primary",
         })
     }

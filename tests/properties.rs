@@ -503,6 +503,15 @@ fn judge(observation: &Observation, plan: &Plan) -> Judged {
                 prop_assert_eq!(state, Some(MemberState::Secondary));
                 prop_assert!(task(observation, &on.task).is_wanted());
             }
+            Step::HandOver {
+                from, to, others, ..
+            } => {
+                let state = |t: &Target| report(observation, &t.task).map(|r| r.state);
+                prop_assert_eq!(state(from), Some(MemberState::Primary));
+                prop_assert_eq!(state(to), Some(MemberState::Secondary));
+                prop_assert!(task(observation, &to.task).is_wanted());
+                prop_assert!(!others.contains(from) && !others.contains(to));
+            }
             Step::ExtendQuiesce { on, .. } => {
                 for target in on {
                     prop_assert!(!task(observation, &target.task).is_wanted());

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::names::{NodeId, TaskId};
 use crate::swarm::model::{
-    Availability, DesiredState, EndpointMode, Mount, Node, TaskState, UpdateState,
+    Availability, DesiredState, EndpointMode, Mount, Node, NodeDetails, ServiceDetails, TaskState,
+    UpdateState,
 };
 
 fn service(labels: &[(&str, &str)], command: &[&str]) -> Service {
@@ -26,6 +27,7 @@ fn service(labels: &[(&str, &str)], command: &[&str]) -> Service {
         },
         endpoint_mode: EndpointMode::Dnsrr,
         update: UpdateState::Settled,
+        details: ServiceDetails::default(),
     }
 }
 
@@ -278,11 +280,7 @@ fn options_with_a_space_or_an_equals_sign() {
         (&[], None),
     ] {
         let command: Vec<_> = command.iter().map(|w| (*w).to_owned()).collect();
-        assert_eq!(
-            option_value(&command, "--port").as_deref(),
-            value,
-            "{command:?}"
-        );
+        assert_eq!(option_value(&command, "--port"), value, "{command:?}");
     }
 }
 
@@ -483,6 +481,7 @@ fn task(slot: u64, node: &str, hostname: &str) -> (Task, Swarm) {
             availability: Availability::Active,
             leader: false,
             manager: false,
+            details: NodeDetails::default(),
         },
     );
     let task = Task {

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::model::{MemberReport, ServerVersion, SetConfig};
+use crate::names::Host;
 
 /// How long one mongod may take to be asked all questions of one cycle.
 pub const READ_DEADLINE: Duration = Duration::from_millis(1500);
@@ -28,7 +29,8 @@ const RECONFIGURE_DEADLINE: Duration = Duration::from_secs(15);
 const COMMAND_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a mongod's answer could not be had.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum MongoError {
     /// No connection.
     #[error("no connection to {address}: {why}")]
@@ -68,6 +70,7 @@ pub enum MongoError {
 pub struct Mongods {
     key_file: Option<PathBuf>,
     known: Mutex<BTreeMap<SocketAddr, Known>>,
+    errors: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Clone)]
@@ -82,6 +85,7 @@ impl Mongods {
         Self {
             key_file,
             known: Mutex::default(),
+            errors: Mutex::default(),
         }
     }
 
@@ -102,6 +106,7 @@ impl Mongods {
                 why: format!("nothing within {} ms", READ_DEADLINE.as_millis()),
             })
         });
+        self.note(&report);
         if matches!(report, Err(MongoError::NoAnswer { .. })) {
             // The driver would wait before it looks again; a fresh client looks at once.
             self.forget(at);
@@ -145,12 +150,41 @@ impl Mongods {
             .map(drop)
     }
 
+    /// `replSetStepDown`: it takes no more writes, waits for so long until a majority and one that can be elected have
+    /// the last one, then leads no more, and does not stand for `rest`.
+    ///
+    /// # Errors
+    /// As the server says; nobody caught up in time, or it is no primary.
+    pub async fn step_down(
+        &self,
+        at: SocketAddr,
+        catch_up: Duration,
+        rest: Duration,
+    ) -> Result<(), MongoError> {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let command = doc! {
+            "replSetStepDown": seconds(rest),
+            "secondaryCatchUpPeriodSecs": seconds(catch_up),
+        };
+        self.run(at, command, COMMAND_DEADLINE).await.map(drop)
+    }
+
     /// `replSetFreeze`: it does not stand for election for so long.
     ///
     /// # Errors
     /// As the server says; a primary refuses.
-    pub async fn freeze(&self, at: SocketAddr, seconds: i32) -> Result<(), MongoError> {
+    pub async fn freeze(&self, at: SocketAddr, time: Duration) -> Result<(), MongoError> {
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         let command = doc! { "replSetFreeze": seconds };
+        self.run(at, command, COMMAND_DEADLINE).await.map(drop)
+    }
+
+    /// `replSetSyncFrom`: it is to replicate from this member, by the name in the configuration.
+    ///
+    /// # Errors
+    /// As the server says; a primary refuses.
+    pub async fn sync_from(&self, at: SocketAddr, source: &Host) -> Result<(), MongoError> {
+        let command = doc! { "replSetSyncFrom": source.as_str() };
         self.run(at, command, COMMAND_DEADLINE).await.map(drop)
     }
 
@@ -188,6 +222,17 @@ impl Mongods {
         command: Document,
         limit: Duration,
     ) -> Result<Document, MongoError> {
+        let answer = self.run_once(at, command, limit).await;
+        self.note(&answer);
+        answer
+    }
+
+    async fn run_once(
+        &self,
+        at: SocketAddr,
+        command: Document,
+        limit: Duration,
+    ) -> Result<Document, MongoError> {
         let known = self.known(at).await?;
         let admin = known.client.database("admin");
         match timeout(limit, admin.run_command(command)).await {
@@ -196,6 +241,19 @@ impl Mongods {
                 address: at,
                 why: format!("nothing within {} s", limit.as_secs()),
             }),
+        }
+    }
+
+    /// How many questions and commands failed, by kind: `no-connection`, `command`, `no-answer`, `not-understood`.
+    pub fn errors(&self) -> BTreeMap<&'static str, u64> {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.clone()
+    }
+
+    fn note<T>(&self, answer: &Result<T, MongoError>) {
+        if let Err(error) = answer {
+            let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+            *errors.entry(error.into()).or_default() += 1;
         }
     }
 

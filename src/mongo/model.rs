@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use config::{BEYOND_SEVEN, ConfigVersion, MemberConfig, SetConfig};
 
@@ -150,7 +150,7 @@ pub struct MemberStatus {
 }
 
 /// How far an initial sync is (`initialSyncStatus`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InitialSync {
     /// Bytes to be copied, as far as is known.
     pub bytes_in_all: Option<i64>,

@@ -54,7 +54,6 @@ pub(super) fn without_primary(roster: &Roster<'_>, verdict: &mut Verdict) {
             } else {
                 Candidacy::NoPrimary
             },
-            freeze: None,
         });
     }
 }
@@ -108,31 +107,48 @@ pub(super) fn hand_over_leaver(
     }
 }
 
-/// Lets the best candidate stand against the primary, or says that there is none.
+/// How far behind a successor may be, in seconds of the oplog: the primary takes no writes until it has caught up. Of
+/// two positions a moment apart one can be in the next second.
+const MAX_LAG_OF_SUCCESSOR: i64 = 2;
+
+/// Lets the primary step down for the best candidate, or says what that waits for.
 pub(super) fn hand_over(
     roster: &Roster<'_>,
     members: &[Member<'_>],
     leader: &Member<'_>,
     verdict: &mut Verdict,
 ) {
-    let best = candidate(roster, members);
-    let outranks = best.is_some_and(|b| leader.config.priority > b.config.priority);
-    let leaver = leader.seat().filter(|_| outranks);
-    match best.and_then(Member::seat).and_then(Seat::target) {
-        Some(on) => verdict.step(Step::StandForElection {
-            key: roster.intent.key.clone(),
-            on,
-            why: Candidacy::HandOver,
-            freeze: leaver.and_then(Seat::target),
-        }),
-        None => verdict.wait(Waiting::NoCandidate {
-            host: leader.config.host.clone(),
-        }),
+    let host = leader.config.host.clone();
+    let target = |m: &Member<'_>| m.seat().and_then(Seat::target);
+    let best = candidate(roster, members).and_then(|m| Some((m, target(m)?)));
+    let (Some((best, to)), Some(from)) = (best, target(leader)) else {
+        verdict.wait(Waiting::NoCandidate { host });
+        return;
+    };
+    if let Some(lag_seconds) = best.lag_seconds.filter(|l| *l > MAX_LAG_OF_SUCCESSOR) {
+        let to = best.config.host.clone();
+        verdict.wait(Waiting::SuccessorBehind {
+            host,
+            to,
+            lag_seconds,
+        });
+        return;
     }
+    let is_rival = |m: &&Member<'_>| {
+        let may_lead = m.votes && m.config.priority > 0.0 && m.state() == MemberState::Secondary;
+        may_lead && m.config.id != leader.config.id && m.config.id != best.config.id
+    };
+    verdict.step(Step::HandOver {
+        key: roster.intent.key.clone(),
+        from,
+        to,
+        others: members.iter().filter(is_rival).filter_map(target).collect(),
+        outranks: leader.config.priority > best.config.priority,
+    });
 }
 
 /// The member that is to take over: one that stays, may lead and is replicating; best one that runs the service's present
-/// specification, then by priority, then by how far it is.
+/// specification, then by priority, then one that replicates from the primary itself, then by how far it is.
 pub(super) fn candidate<'m, 'a>(
     roster: &Roster<'_>,
     members: &'m [Member<'a>],
@@ -146,8 +162,12 @@ pub(super) fn candidate<'m, 'a>(
             .seat()
             .is_some_and(|s| s.task.container == roster.intent.container);
         let priority = (m.config.priority * 1000.0) as i64;
+        let source = m.status.and_then(|s| s.sync_source.as_ref());
+        let is_direct = members
+            .iter()
+            .any(|p| p.state() == MemberState::Primary && Some(&p.config.host) == source);
         let applied = m.status.and_then(|s| s.applied);
-        (updated, priority, applied, Reverse(m.config.id))
+        (updated, priority, is_direct, applied, Reverse(m.config.id))
     };
     members.iter().filter(may_lead).max_by_key(rank)
 }

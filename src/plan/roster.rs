@@ -9,7 +9,7 @@ use crate::mongo::model::{
     ConfigVersion, MemberConfig, MemberReport, MemberState, MemberStatus, Replication, SetReport,
 };
 use crate::names::{Host, MemberId, ReplicaSetId, SetKey, Slot};
-use crate::observation::{Observation, Reading};
+use crate::observation::{Observation, Reading, TaskSeen};
 use crate::step::{Target, Waiting};
 use crate::swarm::model::{Claim, DesiredState, Swarm, Task, TaskState};
 
@@ -201,18 +201,17 @@ impl<'a> Roster<'a> {
     pub fn new(
         observation: &'a Observation,
         swarm: &'a Swarm,
-        tasks: &[&'a Task],
+        tasks: &[TaskSeen<'a>],
         intent: &'a Intent,
     ) -> Self {
         let (mut wanted, mut leaving, mut unassigned) = (Vec::new(), Vec::new(), Vec::new());
-        for task in tasks.iter().copied() {
+        for (task, reading) in tasks.iter().copied() {
             let Some(host) = intent.host_of(task, swarm) else {
                 unassigned.extend(task.is_wanted().then_some(task));
                 continue;
             };
             let port = mongod_port(&task.container).unwrap_or(intent.port);
             let address = address(&task.addresses, port);
-            let reading = observation.members.get(&task.id);
             let report = reading.and_then(|r| r.seen()?.in_set());
             let seat = Seat {
                 task,

@@ -54,6 +54,7 @@ pub fn check(step: &Step) -> Result<(), Violation> {
         Step::Claim { .. }
         | Step::RecordIdentity { .. }
         | Step::StandForElection { .. }
+        | Step::HandOver { .. }
         | Step::ExtendQuiesce { .. }
         | Step::ShutDown { .. } => Ok(()),
     }

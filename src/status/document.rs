@@ -1,27 +1,32 @@
 //! The answer of `GET /status`: one document a cycle, the same on every page and metric. Documented in the README.
 
+mod reasons;
 mod sets;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use reasons::Reasons;
+pub use reasons::{FaultLog, PastFault, Reason};
 pub use sets::{MemberEntry, SetEntry, TaskEntry};
 
 use crate::agent::Report;
+use crate::doctor::{Finding, examine};
 use crate::history::History;
-use crate::names::SetKey;
+use crate::names::{ClusterName, SetKey, SetName};
 use crate::observation::{Observation, Reading};
-use crate::step::{Fault, Plan, Subject};
+use crate::step::{Plan, Step, Subject};
 use crate::swarm::client::Scope;
-use crate::swarm::model::{Availability, Swarm};
+use crate::swarm::model::{Availability, Node, Swarm};
 
 /// The document's version: it rises when a field changes its meaning or goes.
 pub const VERSION: u32 = 1;
 
 /// The whole status.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Document {
     /// [`VERSION`].
     pub version: u32,
@@ -39,18 +44,63 @@ pub struct Document {
     pub waiting: Vec<Reason>,
     /// What is wrong outside of any set.
     pub faults: Vec<Reason>,
+    /// The steps that the last cycle planned, in order.
+    pub plan: Vec<PlannedStep>,
+    /// What the doctor found.
+    pub findings: Vec<Finding>,
     /// The last steps, newest last.
     pub events: Vec<Event>,
-    /// How many steps of each kind had which outcome; for `/metrics`.
+    /// The last faults that are gone, newest last.
+    pub past_faults: Vec<PastFault>,
+    /// What only `/metrics` tells.
     #[serde(skip)]
-    pub step_counts: BTreeMap<(&'static str, &'static str), u64>,
+    pub counts: Counts,
+}
+
+/// Counts since the agent started.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Steps by kind and outcome.
+    pub steps: BTreeMap<(&'static str, &'static str), u64>,
+    /// Calls to mongods that failed, by the kind of failure.
+    pub mongo_errors: BTreeMap<&'static str, u64>,
+    /// How long cycles took.
+    pub cycles: CycleTimes,
+}
+
+/// A histogram of the cycles' lengths.
+#[derive(Clone, Debug, Default)]
+pub struct CycleTimes {
+    /// How many fell under each of [`CycleTimes::BOUNDS`] and over the one before; the last, over all of them.
+    pub buckets: [u64; Self::BOUNDS.len() + 1],
+    /// Their seconds in all.
+    pub seconds: f64,
+}
+
+impl CycleTimes {
+    /// In seconds. A settled cycle takes some 10 ms; an answer is waited for 1.5 s, a manager for 12 s.
+    pub const BOUNDS: [f64; 8] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+    /// One more.
+    pub fn note(&mut self, seconds: f64) {
+        self.seconds += seconds;
+        let over = Self::BOUNDS.iter().take_while(|bound| seconds > **bound);
+        if let Some(bucket) = self.buckets.get_mut(over.count()) {
+            *bucket += 1;
+        }
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
 }
 
 /// Who answers.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Agent {
     /// The program's version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// The node that it runs on.
     pub node: Option<String>,
     /// The stack that it looks after; all services that it sees, if there is none.
@@ -60,7 +110,7 @@ pub struct Agent {
 }
 
 /// One cycle.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Cycle {
     /// Counts from 1 since the agent started.
     pub number: u64,
@@ -73,10 +123,14 @@ pub struct Cycle {
     pub acts: bool,
     /// Calls to the Docker engine since the agent started.
     pub docker_calls: u64,
+    /// Those that failed.
+    pub docker_errors: u64,
+    /// Questions and commands to mongods that failed since the agent started.
+    pub mongo_errors: u64,
 }
 
 /// The Swarm as a whole.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SwarmEntry {
     /// Whether it could be read.
     pub readable: bool,
@@ -87,7 +141,7 @@ pub struct SwarmEntry {
 }
 
 /// One node.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeEntry {
     /// Its id.
     pub id: String,
@@ -99,24 +153,27 @@ pub struct NodeEntry {
     pub availability: Availability,
     /// Whether it is a manager.
     pub manager: bool,
+    /// Its address, as Swarm knows it.
+    pub address: Option<String>,
 }
 
-/// A reason, with its age.
-#[derive(Clone, Debug, Serialize)]
-pub struct Reason {
-    /// The set or service concerned.
-    pub about: String,
-    /// The reason, as advice.
+/// A step that is to be done next.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// Its set.
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    pub set: SetKey,
+    /// Its kind.
+    pub kind: Cow<'static, str>,
+    /// What is to be done.
     pub what: String,
-    /// Since when this agent has seen it so.
-    pub since: Timestamp,
 }
 
 /// A step under way.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UnderWay {
     /// Its set.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub set: SetKey,
     /// What is done.
     pub what: String,
@@ -125,12 +182,12 @@ pub struct UnderWay {
 }
 
 /// A step that ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
     /// When.
     pub at: Timestamp,
     /// Its set.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub set: SetKey,
     /// What was done.
     pub what: String,
@@ -144,13 +201,26 @@ fn as_text<S: serde::Serializer>(key: &SetKey, serializer: S) -> Result<S::Ok, S
     serializer.collect_str(key)
 }
 
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SetKey, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let Some((cluster, set)) = text.split_once('/') else {
+        return Err(serde::de::Error::custom(format!(
+            "{text:?}: allowed <cluster>/<set>"
+        )));
+    };
+    Ok(SetKey {
+        cluster: ClusterName::new(cluster),
+        set: SetName::new(set),
+    })
+}
+
 impl Default for Document {
     fn default() -> Self {
         Self {
             version: VERSION,
             converged: false,
             agent: Agent {
-                version: env!("CARGO_PKG_VERSION"),
+                version: env!("CARGO_PKG_VERSION").into(),
                 ..Agent::default()
             },
             cycle: Cycle::default(),
@@ -158,12 +228,17 @@ impl Default for Document {
             sets: Vec::new(),
             waiting: vec![Reason {
                 about: Subject::Swarm.to_string(),
+                kind: "engine-not-reached".into(),
                 what: "the Docker engine has not answered yet; check DOCKER_HOST and the socket's mount".into(),
+                advice: "Look at the engine's log, and at the agent's.".into(),
                 since: Timestamp::now(),
             }],
             faults: Vec::new(),
+            plan: Vec::new(),
+            findings: Vec::new(),
             events: Vec::new(),
-            step_counts: BTreeMap::new(),
+            past_faults: Vec::new(),
+            counts: Counts::default(),
         }
     }
 }
@@ -176,6 +251,7 @@ impl Document {
         lanes: &Report,
         cycle: Cycle,
         scope: &Scope,
+        counts: Counts,
         history: &mut History,
     ) -> Self {
         let reasons = Reasons::of(plan, lanes, observation.now, history);
@@ -191,7 +267,7 @@ impl Document {
             version: VERSION,
             converged: swarm.is_some() && all_well && sets.iter().all(|s| s.converged),
             agent: Agent {
-                version: env!("CARGO_PKG_VERSION"),
+                version: env!("CARGO_PKG_VERSION").into(),
                 node: scope.node.as_ref().map(ToString::to_string),
                 stack: scope.stack.clone(),
                 acts: cycle.acts,
@@ -201,9 +277,29 @@ impl Document {
             sets,
             waiting,
             faults,
+            plan: plan.steps.iter().map(planned).collect(),
+            findings: examine(observation, scope.agent_service.as_ref()),
             events: lanes.events.clone(),
-            step_counts: lanes.counts.clone(),
+            past_faults: Vec::new(),
+            counts: Counts {
+                steps: lanes.counts.clone(),
+                ..counts
+            },
         }
+    }
+
+    /// Adds which faults came and went; they all stand in this document by now.
+    pub fn remember(&mut self, log: &mut FaultLog) {
+        let of_sets = self.sets.iter().flat_map(|s| &s.faults);
+        self.past_faults = log.note(self.cycle.at, self.faults.iter().chain(of_sets));
+    }
+}
+
+fn planned(step: &Step) -> PlannedStep {
+    PlannedStep {
+        set: step.key().clone(),
+        kind: step.kind().into(),
+        what: step.to_string(),
     }
 }
 
@@ -211,60 +307,18 @@ fn swarm_entry(swarm: &Reading<Swarm>) -> SwarmEntry {
     let Some(swarm) = swarm.seen() else {
         return SwarmEntry::default();
     };
-    let node = |node: &crate::swarm::model::Node| NodeEntry {
+    let node = |node: &Node| NodeEntry {
         id: node.id.to_string(),
         hostname: node.hostname.clone(),
         ready: node.ready,
         availability: node.availability,
         manager: node.manager,
+        address: node.details.address.clone(),
     };
     let leader = swarm.nodes.values().find(|n| n.leader);
     SwarmEntry {
         readable: true,
         leader: leader.map(|n| n.hostname.clone()),
         nodes: swarm.nodes.values().map(node).collect(),
-    }
-}
-
-/// All reasons of a plan, with their ages.
-struct Reasons {
-    waiting: Vec<Reason>,
-    faults: Vec<Reason>,
-}
-
-impl Reasons {
-    fn of(plan: &Plan, lanes: &Report, now: Timestamp, history: &mut History) -> Self {
-        let waiting = plan
-            .waiting
-            .iter()
-            .map(|(about, w)| (about.to_string(), w.to_string()));
-        let waiting: Vec<_> = waiting.collect();
-        let faults = plan
-            .faults
-            .iter()
-            .map(|(about, f)| (about.to_string(), f.to_string()));
-        let refused = lanes.refused.iter().map(|(set, step, why)| {
-            let (step, why) = (step.clone(), why.clone());
-            let fault = Fault::StepRefused { step, why };
-            (Subject::Set(set.clone()).to_string(), fault.to_string())
-        });
-        let faults: Vec<_> = faults.chain(refused).collect();
-        let all = waiting
-            .iter()
-            .chain(&faults)
-            .map(|(about, what)| format!("{about}: {what}"));
-        let since = history.since(now, all);
-        let reason = |(about, what): (String, String)| Reason {
-            since: since
-                .get(&format!("{about}: {what}"))
-                .copied()
-                .unwrap_or(now),
-            about,
-            what,
-        };
-        Self {
-            waiting: waiting.into_iter().map(reason).collect(),
-            faults: faults.into_iter().map(reason).collect(),
-        }
     }
 }

@@ -8,7 +8,8 @@ use crate::mongo::model::{MemberState, ServerVersion};
 use crate::names::{Host, ReplicaSetId, ServiceName, SetName};
 
 /// Something that comes by itself, as far as is known. What to do if it does not is part of the text.
-#[derive(Clone, Debug, PartialEq, Error)]
+#[derive(Clone, Debug, PartialEq, Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Waiting {
     /// The Swarm could not be read.
     #[error(
@@ -130,11 +131,23 @@ pub enum Waiting {
     },
     /// The primary is to leave, and nobody can take over yet.
     #[error(
-        "{host} is primary and is to leave; no other member that stays is caught up and may be elected"
+        "{host} is primary and is to leave or to restart; no other member that stays is caught up and may be elected"
     )]
     NoCandidate {
         /// The primary.
         host: Host,
+    },
+    /// The primary is to leave, and its successor has not applied the newest writes.
+    #[error(
+        "{host} is primary and is to leave or to restart; {to} takes over once it has caught up ({lag_seconds} s behind): writes would be held up for as long"
+    )]
+    SuccessorBehind {
+        /// The primary.
+        host: Host,
+        /// Who takes over.
+        to: Host,
+        /// How far it is behind, in whole seconds.
+        lag_seconds: i64,
     },
     /// A restart in place waits for its turn.
     #[error(
@@ -201,7 +214,8 @@ pub enum Waiting {
 }
 
 /// Something that a person has to mend. It holds up only what it is about.
-#[derive(Clone, Debug, PartialEq, Error)]
+#[derive(Clone, Debug, PartialEq, Error, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Fault {
     /// A label or option that cannot be followed.
     #[error("service {service}: {error}")]

@@ -3,7 +3,7 @@
 //! Calls that are made: GET `/version`, `/services`, `/tasks`, `/nodes`, `/configs`, `/configs/{id}`, `/events`; POST `/configs/create`
 //! and `/configs/{id}/update`. Nothing else.
 
-mod convert;
+pub(crate) mod convert;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -12,16 +12,16 @@ use base64::Engine as _;
 use bollard::errors::Error;
 use bollard::models::ConfigSpec;
 use bollard::query_parameters::{
-    EventsOptionsBuilder, ListConfigsOptionsBuilder, ListNodesOptions, ListServicesOptions,
-    UpdateConfigOptionsBuilder,
+    EventsOptionsBuilder, ListConfigsOptionsBuilder, ListNodesOptions, UpdateConfigOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::{Stream, StreamExt};
 use serde_json::Value;
 
-use super::model::{Claim, ClaimContent, LABEL_REPLICA_SET_ID, Service, Swarm, Task};
+use super::model::{ApiVersion, Claim, ClaimContent, LABEL_REPLICA_SET_ID, Service, Swarm};
 use super::transport::Transport;
 use crate::names::{NodeId, ReplicaSetId, ServiceId};
+use convert::ReadTask;
 
 const STACK_LABEL: &str = "com.docker.stack.namespace";
 /// Longer than a manager needs to say that it has no quorum.
@@ -73,6 +73,7 @@ impl SwarmClient {
             API_DEFAULT_VERSION,
         )?;
         let docker = docker.negotiate_version().await?;
+        transport.speak(api_version(&docker));
         Ok(Self {
             docker,
             transport,
@@ -88,6 +89,11 @@ impl SwarmClient {
     /// How many calls were made so far.
     pub fn calls(&self) -> u64 {
         self.transport.calls()
+    }
+
+    /// How many of them failed.
+    pub fn errors(&self) -> u64 {
+        self.transport.errors()
     }
 
     /// Reads all that matters, at once.
@@ -114,42 +120,49 @@ impl SwarmClient {
             tasks: BTreeMap::new(),
             nodes: nodes.map(|n| (n.id.clone(), n)).collect(),
             claims,
+            networks: BTreeMap::new(),
+            api: Some(api_version(&self.docker)),
         };
         let own = self.own_networks(&tasks);
-        for (mut task, addresses) in tasks {
-            let reachable = addresses
+        for read in tasks {
+            let mut task = read.task;
+            let reachable = read
+                .addresses
                 .into_iter()
                 .filter(|a| own.is_empty() || own.contains(&a.network));
             task.addresses = reachable.map(|a| a.ip).collect();
             swarm.tasks.insert(task.id.clone(), task);
+            swarm.networks.extend(read.networks);
         }
         Ok(swarm)
     }
 
     async fn services(&self) -> Result<Vec<Service>, Error> {
         // All of them: labels of a service can be changed, and those of its tasks stay as they were.
-        let services = self
-            .docker
-            .list_services(None::<ListServicesOptions>)
-            .await?;
-        Ok(services.into_iter().filter_map(convert::service).collect())
+        let mut found = Vec::new();
+        for service in self.list("services").await? {
+            found.extend(convert::service(service)?);
+        }
+        Ok(found)
     }
 
-    /// By a raw call: bollard's task has no network attachments.
-    async fn tasks(&self) -> Result<Vec<(Task, Vec<convert::Address>)>, Error> {
-        let version = self.docker.client_version();
+    async fn tasks(&self) -> Result<Vec<ReadTask>, Error> {
         let filters = serde_json::to_string(&self.stack_filter())?;
         let filters: String = url_encode(&filters);
-        let path = format!("/v{version}/tasks?filters={filters}");
-        let limit = Duration::from_secs(TIMEOUT_SECONDS);
-        let body = tokio::time::timeout(limit, self.transport.get(&path)).await;
-        let body = body.map_err(|_| Error::RequestTimeoutError)??;
-        let tasks: Vec<Value> = serde_json::from_slice(&body)?;
-        let mut found = Vec::with_capacity(tasks.len());
-        for task in tasks {
+        let mut found = Vec::new();
+        for task in self.list(&format!("tasks?filters={filters}")).await? {
             found.extend(convert::task(task)?);
         }
         Ok(found)
+    }
+
+    /// By a raw call: bollard's task has no network attachments, and its service has another name for the health check.
+    async fn list(&self, what: &str) -> Result<Vec<Value>, Error> {
+        let path = format!("/{what}");
+        let limit = Duration::from_secs(TIMEOUT_SECONDS);
+        let body = tokio::time::timeout(limit, self.transport.get(&path)).await;
+        let body = body.map_err(|_| Error::RequestTimeoutError)??;
+        Ok(serde_json::from_slice(&body)?)
     }
 
     async fn claims(&self) -> Result<BTreeMap<String, Claim>, Error> {
@@ -168,13 +181,13 @@ impl SwarmClient {
             .collect()
     }
 
-    fn own_networks(&self, tasks: &[(Task, Vec<convert::Address>)]) -> Vec<String> {
-        let own = tasks.iter().filter(|(task, _)| {
+    fn own_networks(&self, tasks: &[ReadTask]) -> Vec<String> {
+        let own = tasks.iter().filter(|ReadTask { task, .. }| {
             Some(&task.service) == self.scope.agent_service.as_ref()
                 && (self.scope.node.is_none() || task.node == self.scope.node)
                 && !task.has_ended()
         });
-        own.flat_map(|(_, addresses)| addresses.iter().map(|a| a.network.clone()))
+        own.flat_map(|read| read.addresses.iter().map(|a| a.network.clone()))
             .collect()
     }
 
@@ -229,6 +242,12 @@ impl SwarmClient {
         let docker = self.docker.clone();
         docker.events(Some(options)).map(|event| event.map(drop))
     }
+}
+
+fn api_version(docker: &Docker) -> ApiVersion {
+    let version = docker.client_version();
+    let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    ApiVersion(number(version.major_version), number(version.minor_version))
 }
 
 fn url_encode(text: &str) -> String {

@@ -1,10 +1,16 @@
 //! What a manager says about services, tasks, nodes and config objects, reduced to what is used here.
 
+mod details;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use details::{
+    ApiVersion, MountedFile, Network, NodeDetails, ServiceDetails, UpdateConfig, UpdateOrder,
+};
 
 use crate::names::{NodeId, ReplicaSetId, ServiceId, ServiceName, Slot, TaskId};
 
@@ -21,17 +27,10 @@ pub struct Swarm {
     pub nodes: BTreeMap<NodeId, Node>,
     /// Claims (config objects `swarmset.*`), by name.
     pub claims: BTreeMap<String, Claim>,
-}
-
-impl Swarm {
-    /// All tasks, service by service.
-    pub fn tasks_by_service(&self) -> BTreeMap<&ServiceId, Vec<&Task>> {
-        let mut by_service: BTreeMap<&ServiceId, Vec<&Task>> = BTreeMap::new();
-        for task in self.tasks.values() {
-            by_service.entry(&task.service).or_default().push(task);
-        }
-        by_service
-    }
+    /// The networks that tasks are in, by id.
+    pub networks: BTreeMap<String, Network>,
+    /// The API version that was agreed on.
+    pub api: Option<ApiVersion>,
 }
 
 /// A service's specification.
@@ -51,6 +50,8 @@ pub struct Service {
     pub endpoint_mode: EndpointMode,
     /// Whether a rolling update is under way.
     pub update: UpdateState,
+    /// What only the doctor reads.
+    pub details: ServiceDetails,
 }
 
 impl Service {
@@ -210,6 +211,8 @@ pub struct Node {
     pub leader: bool,
     /// Whether it is a manager.
     pub manager: bool,
+    /// What only the doctor reads.
+    pub details: NodeDetails,
 }
 
 /// Whether a node takes tasks.

@@ -2,18 +2,20 @@
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bollard::BollardRequest;
 use bollard::errors::Error;
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Either, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use hyperlocal::UnixConnector;
+
+use super::model::ApiVersion;
 
 /// bollard's request body, as its custom transport hands it over.
 type Body = <BollardRequest as RequestBody>::Body;
@@ -31,6 +33,9 @@ impl<B> RequestBody for Request<B> {
 pub(super) struct Transport {
     to: Arc<Engine>,
     calls: Arc<AtomicU64>,
+    errors: Arc<AtomicU64>,
+    /// `/v1.41`, once it is agreed on. bollard leaves it out of its requests.
+    version: Arc<OnceLock<String>>,
 }
 
 enum Engine {
@@ -57,12 +62,25 @@ impl Transport {
         Some(Self {
             to: Arc::new(to),
             calls: Arc::default(),
+            errors: Arc::default(),
+            version: Arc::default(),
         })
+    }
+
+    /// Puts this version before the path of all calls from now on.
+    pub(super) fn speak(&self, version: ApiVersion) {
+        // Agreed on once, at the start.
+        let _ = self.version.set(format!("/v{version}"));
     }
 
     /// How many calls were made.
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many of them failed: no answer, or one that says so. That a name is taken is an answer like any other.
+    pub(super) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
     }
 
     /// Sends one request; its host is ignored.
@@ -72,15 +90,18 @@ impl Transport {
     ) -> impl Future<Output = Result<Response<hyper::body::Incoming>, Error>> + Send + use<> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let to = Arc::clone(&self.to);
+        let errors = Arc::clone(&self.errors);
+        let version = self.version.get().cloned().unwrap_or_default();
         async move {
             let (mut head, body) = request.into_parts();
             let path = head.uri.path_and_query().map_or("/", |p| p.as_str());
+            let path = &format!("{version}{path}");
             tracing::debug!(method = %head.method, path, "docker call");
             head.uri = match &*to {
                 Engine::Socket(socket, _) => hyperlocal::Uri::new(socket, path).into(),
                 Engine::Tcp(authority, _) => {
                     let uri = Uri::builder().scheme("http").authority(authority.as_str());
-                    uri.path_and_query(path).build()?
+                    uri.path_and_query(path.as_str()).build()?
                 }
             };
             let request = Request::from_parts(head, body);
@@ -88,6 +109,12 @@ impl Transport {
                 Engine::Socket(_, client) => client.request(request).await,
                 Engine::Tcp(_, client) => client.request(request).await,
             };
+            let failed = answer.as_ref().map_or(true, |a| {
+                let status = a.status();
+                status != StatusCode::CONFLICT
+                    && (status.is_client_error() || status.is_server_error())
+            });
+            errors.fetch_add(u64::from(failed), Ordering::Relaxed);
             answer.map_err(Error::from)
         }
     }

@@ -19,8 +19,8 @@ use swarmset::names::{Host, MemberId, NodeId, ReplicaSetId, ServiceId, SetName, 
 use swarmset::observation::{Observation, Reading};
 use swarmset::plan::plan;
 use swarmset::swarm::model::{
-    Availability, Claim, ClaimContent, Container, DesiredState, EndpointMode, Mount, Node, Service,
-    Swarm, Task, TaskState, UpdateState,
+    Availability, Claim, ClaimContent, Container, DesiredState, EndpointMode, Mount, Node,
+    NodeDetails, Service, ServiceDetails, Swarm, Task, TaskState, UpdateState,
 };
 
 const NOW: u32 = 1_800_000_000;
@@ -71,6 +71,7 @@ fn observation(sets: u64) -> Result<Observation> {
             availability: Availability::Active,
             leader: number == 0,
             manager: number < 3,
+            details: NodeDetails::default(),
         };
         swarm.nodes.insert(id, node);
     }
@@ -159,6 +160,7 @@ fn service(number: u64) -> Service {
         },
         endpoint_mode: EndpointMode::Dnsrr,
         update: UpdateState::Settled,
+        details: ServiceDetails::default(),
     }
 }
 

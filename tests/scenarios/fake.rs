@@ -52,6 +52,9 @@ impl World {
             Step::StandForElection { key, on, .. } => {
                 self.of_set(&key.claim_name()).elect(&on.task);
             }
+            Step::HandOver { key, to, .. } => {
+                self.of_set(&key.claim_name()).elect(&to.task);
+            }
             Step::Reconfigure {
                 key, base, config, ..
             } => self.of_set(&key.claim_name()).reconfigure(base, config),

@@ -10,7 +10,7 @@ use swarmset::mongo::model::{
 use swarmset::names::{Host, MemberId, ServiceId, ServiceName, SetName};
 use swarmset::swarm::model::{
     Availability, Claim, ClaimContent, Container, DesiredState, EndpointMode, Mount, Service,
-    TaskState, UpdateState,
+    ServiceDetails, TaskState, UpdateState,
 };
 
 use crate::world::{
@@ -235,6 +235,7 @@ fn new_service(key: &str) -> ServiceWorld {
             },
             endpoint_mode: EndpointMode::Dnsrr,
             update: UpdateState::Settled,
+            details: ServiceDetails::default(),
         },
         gone: false,
         tasks: Vec::new(),

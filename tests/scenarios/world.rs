@@ -15,8 +15,8 @@ use swarmset::mongo::model::{
 use swarmset::names::{Host, MemberId, NodeId, ReplicaSetId, SetName, Slot, TaskId};
 use swarmset::observation::{Observation, Reading};
 use swarmset::swarm::model::{
-    Availability, Claim, ClaimContent, Container, DesiredState, Node, Service, Swarm, Task,
-    TaskState,
+    Availability, Claim, ClaimContent, Container, DesiredState, Node, NodeDetails, Service, Swarm,
+    Task, TaskState,
 };
 
 /// The date of every observation, in seconds since 1970.
@@ -151,6 +151,7 @@ pub fn node(name: &str) -> Node {
         availability: Availability::Active,
         leader: name == "n1",
         manager: true,
+        details: NodeDetails::default(),
     }
 }
 

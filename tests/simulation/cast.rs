@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use swarmset::names::{ServiceId, ServiceName};
-use swarmset::swarm::model::{Container, EndpointMode, Mount, Service, UpdateState};
+use swarmset::swarm::model::{
+    Container, EndpointMode, Mount, Service, ServiceDetails, UpdateState,
+};
 
 use crate::dice::Dice;
 
@@ -97,6 +99,7 @@ impl Cast {
             },
             endpoint_mode: EndpointMode::Dnsrr,
             update: UpdateState::Settled,
+            details: ServiceDetails::default(),
         }
     }
 }

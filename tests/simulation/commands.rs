@@ -3,13 +3,19 @@
 use swarmset::step::{Ending, Step, Target};
 use swarmset::swarm::model::Claim;
 
-use swarmset::mongo::model::SetConfig;
+use swarmset::mongo::model::{MemberState, SetConfig};
 
 use crate::agent::Seen;
 use crate::disk::Conf;
+use crate::mongod::Mongod;
 use crate::reconfiguring::Refusal;
 use crate::swarm::{date, number_of};
 use crate::world::World;
+
+/// How long others stand back at a hand-over, and the old primary after it (`src/apply/election.rs`).
+const STAND_BACK: u64 = 3;
+const REST: u64 = 10;
+const LONG_REST: u64 = 900;
 
 /// Added to the version, this stands for `force`, which no step has: a mutant uses it.
 pub const FORCED: i64 = 1_000_000;
@@ -101,16 +107,23 @@ impl World {
                 Some(task) => self.initiate(task, config).into(),
                 None => Outcome::NotYet,
             },
-            Step::StandForElection { on, freeze, .. } => {
-                let Some(task) = self.reach(from, on) else {
-                    return Outcome::NotYet;
-                };
-                if !self.stand(task) {
-                    return Outcome::NotYet;
+            Step::StandForElection { on, .. } => match self.reach(from, on) {
+                Some(task) if self.stand(task) => Outcome::Done,
+                _ => Outcome::NotYet,
+            },
+            Step::HandOver {
+                from: leaver,
+                to,
+                others,
+                outranks,
+                ..
+            } => {
+                let others: Vec<u32> = others.iter().filter_map(|t| self.reach(from, t)).collect();
+                let (leaver, to) = (self.reach(from, leaver), self.reach(from, to));
+                match (leaver, to) {
+                    (Some(leaver), to) => self.hand_over(leaver, to, &others, *outranks),
+                    (None, _) => Outcome::NotYet,
                 }
-                let leaver = freeze.as_ref().and_then(|leaver| self.reach(from, leaver));
-                self.freeze(leaver);
-                Outcome::Done
             }
             Step::Reconfigure { on, config, .. } => match self.reach(from, on) {
                 Some(task)
@@ -165,12 +178,40 @@ impl World {
         }
     }
 
-    fn freeze(&mut self, leaver: Option<u32>) {
-        let until = self.now + 900;
-        if let Some(mongod) = leaver.and_then(|task| self.mongods.get_mut(&task))
-            && !mongod.leads()
-        {
-            mongod.frozen_until = until;
+    /// The others stand back, the primary steps down once one that may lead has all writes, and its successor stands.
+    fn hand_over(
+        &mut self,
+        leaver: u32,
+        to: Option<u32>,
+        others: &[u32],
+        outranks: bool,
+    ) -> Outcome {
+        let now = self.now;
+        for other in others {
+            if let Some(mongod) = self.mongods.get_mut(other).filter(|m| !m.leads()) {
+                mongod.frozen_until = mongod.frozen_until.max(now + STAND_BACK);
+            }
+        }
+        if let Some(to) = to {
+            self.replicate(to);
+        }
+        let primary = &self.mongods[&leaver];
+        let last = primary.disk.oplog.last();
+        let is_caught_up = |m: &Mongod| {
+            m.task != leaver && m.state == MemberState::Secondary && m.disk.oplog.last() >= last
+        };
+        if !primary.leads() || !self.mongods.values().any(is_caught_up) {
+            return Outcome::NotYet;
+        }
+        if let Some(primary) = self.mongods.get_mut(&leaver) {
+            primary.step_down();
+            primary.frozen_until = now + if outranks { LONG_REST } else { REST };
+        }
+        self.tell(|| format!("t{leaver} steps down"));
+        if to.is_some_and(|to| self.stand(to)) {
+            Outcome::Done
+        } else {
+            Outcome::NotYet
         }
     }
 
@@ -183,9 +224,8 @@ impl World {
         let own = &self.mongods[&task];
         if own.leads() {
             let last = own.disk.oplog.last();
-            let caught_up = |m: &crate::mongod::Mongod| {
-                m.task != task && m.may_stand(self.now) && m.disk.oplog.last() >= last
-            };
+            let caught_up =
+                |m: &Mongod| m.task != task && m.may_stand(self.now) && m.disk.oplog.last() >= last;
             if !force && !self.mongods.values().any(caught_up) {
                 return Outcome::Refused("no electable secondary is caught up");
             }

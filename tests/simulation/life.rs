@@ -261,6 +261,7 @@ fn is_unrest(waiting: &Waiting) -> bool {
         | Waiting::NoWordFromSwarm { .. }
         | Waiting::MajorityAtRisk { .. }
         | Waiting::NoCandidate { .. }
+        | Waiting::SuccessorBehind { .. }
         | Waiting::RestartInTurn { .. }
         | Waiting::Restarting { .. }
         | Waiting::TwoTasks { .. }

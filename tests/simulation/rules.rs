@@ -35,6 +35,7 @@ impl World {
             Step::Claim { .. }
             | Step::RecordIdentity { .. }
             | Step::StandForElection { .. }
+            | Step::HandOver { .. }
             | Step::ExtendQuiesce { .. } => {}
         }
     }

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use jiff::Timestamp;
 use swarmset::names::{Host, NodeId, Slot, TaskId};
 use swarmset::swarm::model::{
-    Availability, Claim, DesiredState, Node, Service, Swarm, Task, TaskState, UpdateState,
+    Availability, Claim, DesiredState, Node, NodeDetails, Service, Swarm, Task, TaskState,
+    UpdateState,
 };
 
 use crate::cast::Cast;
@@ -182,6 +183,7 @@ impl SwarmWorld {
                     availability: node.availability,
                     leader: self.leader == Some(*number),
                     manager: node.manager,
+                    details: NodeDetails::default(),
                 },
             );
         }

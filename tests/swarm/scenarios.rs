@@ -56,6 +56,13 @@ fn judge_without_errors(lab: &mut Lab, load: Load) -> Result<()> {
     verdict.assert_no_errors()
 }
 
+/// A short load on the set as it stands, which has to go through without an error.
+fn takes_writes(lab: &mut Lab) -> Result<()> {
+    let load = lab.start_load()?;
+    std::thread::sleep(Duration::from_secs(2));
+    judge_without_errors(lab, load)
+}
+
 /// The `_id`s of all members, as the primary has them.
 fn member_ids(lab: &mut Lab) -> Result<Vec<i32>> {
     let config = lab.replset_config()?;

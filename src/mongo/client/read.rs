@@ -79,6 +79,18 @@ impl Mongods {
         let seen = status.members.into_iter().map(MemberEntry::status);
         Ok(seen.map(|m| (m.id, m.state, m.healthy)).collect())
     }
+
+    /// Whom a member replicates from; `None` for a primary, or while it looks for one.
+    ///
+    /// # Errors
+    /// It does not answer, or is no member.
+    pub async fn sync_source(&self, at: SocketAddr) -> Result<Option<Host>, MongoError> {
+        let question = doc! { "replSetGetStatus": 1 };
+        let answer = self.run(at, question, READ_DEADLINE).await?;
+        let status: Status = parse("replSetGetStatus", answer)?;
+        let own = status.members.into_iter().find(|m| m.is_self);
+        Ok(own.and_then(|own| own.status().sync_source))
+    }
 }
 
 struct Asked<'a> {

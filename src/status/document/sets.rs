@@ -1,6 +1,8 @@
 //! One replica set in the status.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Reason, Reasons, UnderWay};
 use crate::agent::Report;
@@ -12,7 +14,7 @@ use crate::step::Plan;
 use crate::swarm::model::{DesiredState, Swarm, Task, TaskState};
 
 /// One replica set.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SetEntry {
     /// Its cluster.
     pub cluster: String,
@@ -48,13 +50,13 @@ pub struct SetEntry {
 
 impl SetEntry {
     /// As reasons name it.
-    pub(super) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         format!("{}/{}", self.cluster, self.set)
     }
 }
 
 /// One member of the configuration.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MemberEntry {
     /// Its `_id`.
     pub id: i32,
@@ -73,7 +75,7 @@ pub struct MemberEntry {
     /// Seconds behind the newest position.
     pub lag_seconds: Option<i64>,
     /// `stays`, `restarts`, `leaves`, `no-word` or `stranger`: what Swarm has in mind for it.
-    pub standing: &'static str,
+    pub standing: Cow<'static, str>,
     /// Its task.
     pub task: Option<String>,
     /// Its node.
@@ -83,7 +85,7 @@ pub struct MemberEntry {
 }
 
 /// One task of the service.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TaskEntry {
     /// Its id.
     pub id: String,
@@ -94,9 +96,9 @@ pub struct TaskEntry {
     /// The host under which it is, or would be, a member.
     pub host: Option<String>,
     /// What Swarm wants of it.
-    pub desired: &'static str,
+    pub desired: Cow<'static, str>,
     /// What its node says of it.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// What its mongod answered, in a word.
     pub mongod: String,
     /// The server's version.
@@ -114,7 +116,7 @@ pub(super) fn sets(
     reasons: &Reasons,
 ) -> Vec<SetEntry> {
     let intents = intents(swarm);
-    let tasks = swarm.tasks_by_service();
+    let tasks = observation.tasks_by_service(swarm);
     let entry = |intent: &Intent| {
         let tasks = tasks.get(&intent.service).map_or(&[][..], Vec::as_slice);
         let roster = Roster::new(observation, swarm, tasks, intent);
@@ -192,13 +194,13 @@ fn member(swarm: &Swarm, member: &Member<'_>) -> MemberEntry {
         voting: member.votes,
         priority: member.config.priority,
         lag_seconds: member.lag_seconds,
-        standing: match member.standing {
+        standing: Cow::Borrowed(match member.standing {
             Standing::Stays(_) => "stays",
             Standing::Restarts { .. } => "restarts",
             Standing::Leaves { .. } => "leaves",
             Standing::NoWord { .. } => "no-word",
             Standing::Stranger => "stranger",
-        },
+        }),
         task: seat.map(|s| s.task.id.to_string()),
         node: seat.and_then(|s| node_name(swarm, s.task)),
         initial_sync: seat.and_then(Seat::in_set).and_then(|r| r.initial_sync),
@@ -223,19 +225,19 @@ fn task(swarm: &Swarm, task: &Task, seat: Option<&Seat<'_>>) -> TaskEntry {
         slot: task.slot.map(|s| s.0),
         node: node_name(swarm, task),
         host: seat.map(|s| s.host.to_string()),
-        desired: match task.desired {
+        desired: Cow::Borrowed(match task.desired {
             DesiredState::Ready => "ready",
             DesiredState::Running => "running",
             DesiredState::Shutdown => "shutdown",
             DesiredState::Remove => "remove",
-        },
-        state: match task.state {
+        }),
+        state: Cow::Borrowed(match task.state {
             TaskState::Pending => "pending",
             TaskState::Starting => "starting",
             TaskState::Running => "running",
             TaskState::Ended => "ended",
             TaskState::Orphaned => "orphaned",
-        },
+        }),
         mongod,
         version: report.map(|r| r.version.to_string()),
         error: task.error.clone(),

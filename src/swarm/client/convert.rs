@@ -1,5 +1,8 @@
 //! From the Docker API's objects, in which all is optional, to ours.
 
+mod details;
+
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use base64::Engine as _;
@@ -11,35 +14,87 @@ use serde_json::Value;
 
 use crate::names::{NodeId, ReplicaSetId, ServiceId, ServiceName, Slot, TaskId};
 use crate::swarm::model::{
-    Availability, Claim, Container, DesiredState, EndpointMode, LABEL_REPLICA_SET_ID, Mount, Node,
-    Service, Task, TaskState, UpdateState,
+    Availability, Claim, Container, DesiredState, EndpointMode, LABEL_REPLICA_SET_ID, Mount,
+    Network, Node, Service, Task, TaskState, UpdateState,
 };
 
+/// A task as it was read, with what belongs to others, too.
+pub(crate) struct ReadTask {
+    pub(crate) task: Task,
+    /// Its addresses in all its networks.
+    pub(crate) addresses: Vec<Address>,
+    /// These networks, by id.
+    pub(crate) networks: Vec<(String, Network)>,
+}
+
 /// A task's address in one network.
-pub(super) struct Address {
+pub(crate) struct Address {
     /// The network's id.
-    pub(super) network: String,
+    pub(crate) network: String,
     /// The address.
-    pub(super) ip: IpAddr,
+    pub(crate) ip: IpAddr,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Attachment {
-    network: Option<Network>,
+    network: Option<AttachedNetwork>,
     #[serde(default)]
     addresses: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
-struct Network {
+struct AttachedNetwork {
     #[serde(rename = "ID")]
     id: Option<String>,
+    #[serde(rename = "Spec")]
+    spec: Option<NetworkSpec>,
+    #[serde(rename = "DriverState")]
+    driver: Option<NetworkDriver>,
 }
 
-/// `None` for one without id or name, which a manager never sends.
-pub(super) fn service(service: models::Service) -> Option<Service> {
+#[derive(Default, Deserialize)]
+struct NetworkSpec {
+    #[serde(rename = "Name")]
+    name: Option<String>,
+    #[serde(rename = "DriverConfiguration")]
+    driver: Option<NetworkDriver>,
+}
+
+#[derive(Deserialize)]
+struct NetworkDriver {
+    #[serde(rename = "Options")]
+    options: Option<HashMap<String, String>>,
+}
+
+impl AttachedNetwork {
+    fn network(&self) -> Option<(String, Network)> {
+        let spec = self.spec.as_ref();
+        let drivers = spec.and_then(|s| s.driver.as_ref()).into_iter();
+        let options = drivers
+            .chain(&self.driver)
+            .filter_map(|d| d.options.clone())
+            .flatten();
+        let name = spec.and_then(|s| s.name.clone());
+        Some((self.id.clone()?, details::network(name, &options.collect())))
+    }
+}
+
+/// `Ok(None)` for one without id or name, which a manager never sends.
+pub(crate) fn service(mut service: Value) -> Result<Option<Service>, Error> {
+    // The engine spells it `Healthcheck`, its documentation and bollard `HealthCheck`.
+    let container = service.pointer_mut("/Spec/TaskTemplate/ContainerSpec");
+    if let Some(Value::Object(container)) = container
+        && let Some(check) = container.remove("Healthcheck")
+    {
+        container.insert("HealthCheck".to_owned(), check);
+    }
+    Ok(read_service(serde_json::from_value(service)?))
+}
+
+fn read_service(service: models::Service) -> Option<Service> {
     let spec = service.spec?;
+    let details = details::service(&spec);
     let update = service.update_status.and_then(|u| u.state);
     let endpoint = spec.endpoint_spec.and_then(|e| e.mode);
     let mode = spec.mode.unwrap_or_default();
@@ -60,6 +115,7 @@ pub(super) fn service(service: models::Service) -> Option<Service> {
             Some(models::ServiceUpdateStatusStateEnum::PAUSED) => UpdateState::Paused,
             _ => UpdateState::Settled,
         },
+        details,
     })
 }
 
@@ -87,7 +143,7 @@ fn container(task: models::TaskSpec) -> Container {
 }
 
 /// A task with its addresses. `Ok(None)`: it is no container of a service.
-pub(super) fn task(value: Value) -> Result<Option<(Task, Vec<Address>)>, Error> {
+pub(crate) fn task(value: Value) -> Result<Option<ReadTask>, Error> {
     let attachments = value
         .get("NetworksAttachments")
         .cloned()
@@ -115,7 +171,10 @@ pub(super) fn task(value: Value) -> Result<Option<(Task, Vec<Address>)>, Error> 
         reported: timestamp(status.timestamp.as_deref()),
         error: status.err.filter(|e| !e.is_empty()),
     };
-    let addresses = attachments.unwrap_or_default().into_iter().flat_map(|a| {
+    let attachments = attachments.unwrap_or_default();
+    let networks = attachments.iter().filter_map(|a| a.network.as_ref());
+    let networks = networks.filter_map(AttachedNetwork::network).collect();
+    let addresses = attachments.into_iter().flat_map(|a| {
         let network = a.network.and_then(|n| n.id).unwrap_or_default();
         let addresses = a.addresses.unwrap_or_default().into_iter();
         addresses.filter_map(move |text| {
@@ -124,7 +183,11 @@ pub(super) fn task(value: Value) -> Result<Option<(Task, Vec<Address>)>, Error> 
             Some(Address { network, ip })
         })
     });
-    Ok(Some((task, addresses.collect())))
+    Ok(Some(ReadTask {
+        task,
+        addresses: addresses.collect(),
+        networks,
+    }))
 }
 
 fn desired(state: Option<models::TaskState>) -> DesiredState {
@@ -151,7 +214,8 @@ fn state(state: Option<models::TaskState>) -> TaskState {
 }
 
 /// `None` for one without an id, which a manager never sends.
-pub(super) fn node(node: models::Node) -> Option<Node> {
+pub(crate) fn node(node: models::Node) -> Option<Node> {
+    let details = details::node(&node);
     let manager = node.manager_status;
     let state = node.status.and_then(|s| s.state);
     let availability = node.spec.and_then(|s| s.availability);
@@ -169,6 +233,7 @@ pub(super) fn node(node: models::Node) -> Option<Node> {
         },
         leader: manager.as_ref().and_then(|m| m.leader).unwrap_or(false),
         manager: manager.is_some(),
+        details,
     })
 }
 

@@ -165,11 +165,7 @@ pub(super) fn primary_target(observation: &Observation) -> Option<(Target, SetCo
 
 pub(super) fn end_primary(observation: &Observation, plan: &mut Plan) {
     for step in &mut plan.steps {
-        if let Step::StandForElection {
-            key,
-            why: Candidacy::HandOver,
-            ..
-        } = step
+        if let Step::HandOver { key, .. } = step
             && let Some((on, _)) = primary_target(observation)
         {
             *step = Step::ShutDown {
@@ -183,11 +179,7 @@ pub(super) fn end_primary(observation: &Observation, plan: &mut Plan) {
 
 pub(super) fn remove_primary(observation: &Observation, plan: &mut Plan) {
     for step in &mut plan.steps {
-        if let Step::StandForElection {
-            key,
-            why: Candidacy::HandOver,
-            ..
-        } = step
+        if let Step::HandOver { key, .. } = step
             && let Some((on, base)) = primary_target(observation)
         {
             let mut config = base.next();
@@ -268,8 +260,7 @@ pub(super) fn never_rest(observation: &Observation, plan: &mut Plan) {
         plan.steps.push(Step::StandForElection {
             key,
             on,
-            why: Candidacy::HandOver,
-            freeze: None,
+            why: Candidacy::NoPrimary,
         });
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use mongodb::bson::{Document, doc};
 
-use super::{SOON, THREE_MEMBERS, deployed, member_ids};
+use super::{SOON, THREE_MEMBERS, deployed, judge_without_errors, member_ids, takes_writes};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -28,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
 
 fn redeployed(lab: &mut Lab) -> Result<()> {
     deployed(lab, 3)?;
+    takes_writes(lab)?;
     let before = identity(&lab.replset_config()?)?;
     let host = lab.primary()?;
     let note =
@@ -58,7 +59,7 @@ fn redeployed(lab: &mut Lab) -> Result<()> {
     let host = lab.primary()?;
     let found = lab.mongo(&host)?.run("test", doc! {"count": "kept"})?;
     ensure!(found.get_i32("n")? == 1, "the data is gone: {found}");
-    Ok(())
+    takes_writes(lab)
 }
 
 /// On several nodes, with one member each: the stack is removed and deployed again, then scaled to zero and back.
@@ -84,7 +85,7 @@ fn by_node(lab: &mut Lab) -> Result<()> {
     lab.await_members(3, 3, SOON)?;
     let after = (identity(&lab.replset_config()?)?, member_ids(lab)?);
     ensure!(before == after, "another set, or other members: {after:?}");
-    Ok(())
+    takes_writes(lab)
 }
 
 fn identity(config: &Document) -> Result<Document> {
@@ -130,39 +131,56 @@ fn hand_made(lab: &mut Lab) -> Result<()> {
         "another set: {adopted}"
     );
     change_by_hand(lab)?;
+    let load = lab.start_load()?;
+    let changed = changed_by_hand(&lab.replset_config()?)?;
     lab.scale("mongo", 5)?;
     lab.await_members(5, 5, SOON)?;
     lab.scale("mongo", 3)?;
     lab.await_members(3, 3, SOON)?;
-    let kept = lab.replset_config()?;
-    let member = kept
-        .get_array("members")?
-        .iter()
-        .filter_map(|m| m.as_document());
-    let changed = member.filter(|m| m.get_f64("priority").is_ok_and(|p| p == 3.0));
-    let tags: Vec<_> = changed
-        .filter_map(|m| m.get_document("tags").ok())
-        .collect();
-    ensure!(
-        tags == [&doc! {"rack": "7"}],
-        "what a person changed is gone: {kept}"
-    );
-    Ok(())
+    let kept = changed_by_hand(&lab.replset_config()?)?;
+    ensure!(changed == kept, "what a person changed is gone: {kept:?}");
+    judge_without_errors(lab, load)
 }
 
-/// As a person would by `rs.reconfig`: priority and tags of the first member.
+/// As a person would by `rs.reconfig`: the first member is preferred and has a tag, the second one is hidden.
 fn change_by_hand(lab: &mut Lab) -> Result<()> {
     let mut config = lab.replset_config()?;
     let version = config.get_i32("version")?;
     config.insert("version", version + 1);
-    if let Some(first) = config.get_array_mut("members")?[0].as_document_mut() {
-        first.insert("priority", 3.0);
-        first.insert("tags", doc! {"rack": "7"});
+    for member in config.get_array_mut("members")? {
+        match member.as_document_mut() {
+            Some(m) if m.get_i32("_id").is_ok_and(|id| id == 0) => {
+                m.insert("priority", 3.0);
+                m.insert("tags", doc! {"rack": "7"});
+            }
+            Some(m) if m.get_i32("_id").is_ok_and(|id| id == 1) => {
+                m.insert("priority", 0.0);
+                m.insert("hidden", true);
+            }
+            _ => {}
+        }
     }
     let primary = lab.primary()?;
     lab.mongo(&primary)?
         .run("admin", doc! {"replSetReconfig": config})
         .map(drop)
+}
+
+/// What a person may have changed, of each of the three first members.
+fn changed_by_hand(config: &Document) -> Result<Vec<(i32, Document)>> {
+    let members = config.get_array("members")?.iter();
+    let members = members.filter_map(|m| m.as_document());
+    let mut found = Vec::new();
+    for member in members {
+        let id = member.get_i32("_id")?;
+        if id < 3 {
+            let fields = ["priority", "hidden", "tags"];
+            let fields = fields.map(|f| Ok((f.to_owned(), member.get(f).context(f)?.clone())));
+            found.push((id, fields.into_iter().collect::<Result<_>>()?));
+        }
+    }
+    ensure!(found.len() == 3, "a member is missing: {config}");
+    Ok(found)
 }
 
 fn old_volumes(lab: &mut Lab) -> Result<()> {
@@ -173,9 +191,7 @@ fn old_volumes(lab: &mut Lab) -> Result<()> {
     lab.await_members(3, 3, SOON)?;
     lab.scale("mongo", 5)?;
     lab.await_members(5, 5, SOON)?;
-    let verdict = load.stop()?;
-    lab.judge(&verdict)?;
-    verdict.assert_no_errors()?;
+    judge_without_errors(lab, load)?;
     let after = member_ids(lab)?;
     let new = after.iter().filter(|id| !before.contains(id)).count();
     ensure!(

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{SOON, THREE_MEMBERS, deployed, judge_without_errors, primary_to_highest_slot};
+use super::{
+    SOON, THREE_MEMBERS, deployed, judge_without_errors, primary_to_highest_slot, takes_writes,
+};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -21,7 +23,7 @@ pub fn all() -> Vec<Scenario> {
         ),
         Scenario::new("swarm_leader_lost_another_agent_acts", leader_lost),
         Scenario::new("broken_set_never_holds_up_another", two_sets).shape(1, 0),
-        Scenario::new("scale_5_to_2_by_quiesce_without_the_two_lines", quiesce),
+        Scenario::new("scale_7_to_2_by_quiesce_without_the_two_lines", quiesce),
         Scenario::new(
             "default_grace_period_loses_no_acknowledged_write",
             default_grace,
@@ -49,7 +51,7 @@ fn killed_during_deploy(lab: &mut Lab) -> Result<()> {
         version == 1,
         "more than one configuration was needed: {version}"
     );
-    Ok(())
+    takes_writes(lab)
 }
 
 fn killed_during_scale_down(lab: &mut Lab) -> Result<()> {
@@ -146,8 +148,8 @@ fn stopped_by(signal: &str, grace: &str) -> String {
 
 fn quiesce(lab: &mut Lab) -> Result<()> {
     lab.deploy_with("app", THREE_MEMBERS, &[], &[&stopped_by("SIGTERM", "60s")])?;
-    lab.scale("mongo", 5)?;
-    lab.await_members(5, 5, SOON)?;
+    lab.scale("mongo", 7)?;
+    lab.await_members(7, 7, SOON)?;
     primary_to_highest_slot(lab)?;
     let load = lab.start_load()?;
     std::thread::sleep(Duration::from_secs(2));

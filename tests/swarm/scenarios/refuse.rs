@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{SOON, THREE_MEMBERS, deployed};
+use super::{SOON, THREE_MEMBERS, deployed, takes_writes};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -97,7 +97,7 @@ fn bad_services(lab: &mut Lab) -> Result<()> {
         lab.config_objects()? == ["swarmset.app.rs"],
         "a bad service was claimed"
     );
-    Ok(())
+    takes_writes(lab)
 }
 
 /// Puts the volume of another set's member under the name of one of ours.
@@ -124,7 +124,7 @@ fn foreign_volume(lab: &mut Lab) -> Result<()> {
         config.get_array("members")?.len() == 3,
         "the configuration was touched: {config}"
     );
-    Ok(())
+    takes_writes(lab)
 }
 
 fn lost_volumes(lab: &mut Lab) -> Result<()> {
@@ -145,7 +145,8 @@ fn lost_volumes(lab: &mut Lab) -> Result<()> {
     std::thread::sleep(Duration::from_secs(5));
     ensure!(lab.primary().is_err(), "a set was initiated over lost data");
     lab.docker(&["config", "rm", "swarmset.app.rs"])?;
-    lab.await_members(3, 3, SOON)
+    lab.await_members(3, 3, SOON)?;
+    takes_writes(lab)
 }
 
 fn end(lab: &mut Lab, stack: &str) -> Result<()> {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::{SOON, THREE_MEMBERS, deployed, primary_to_highest_slot};
+use super::{
+    SOON, THREE_MEMBERS, deployed, judge_without_errors, primary_to_highest_slot, takes_writes,
+};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -47,11 +49,7 @@ fn deploy(lab: &mut Lab) -> Result<()> {
             "agent {node} has no metrics"
         );
     }
-    let load = lab.start_load()?;
-    std::thread::sleep(Duration::from_secs(3));
-    let verdict = load.stop()?;
-    lab.judge(&verdict)?;
-    verdict.assert_no_errors()
+    takes_writes(lab)
 }
 
 fn grow(lab: &mut Lab) -> Result<()> {
@@ -63,9 +61,7 @@ fn grow(lab: &mut Lab) -> Result<()> {
     }
     lab.scale("mongo", 3)?;
     lab.await_members(3, 3, SOON)?;
-    let verdict = load.stop()?;
-    lab.judge(&verdict)?;
-    verdict.assert_no_errors()
+    judge_without_errors(lab, load)
 }
 
 fn shrink_far(lab: &mut Lab) -> Result<()> {
@@ -76,9 +72,7 @@ fn shrink_far(lab: &mut Lab) -> Result<()> {
     lab.scale("mongo", 2)?;
     lab.await_members(2, 2, SOON)?;
     lab.await_tasks("mongo", 2, SOON)?;
-    let verdict = load.stop()?;
-    lab.judge(&verdict)?;
-    verdict.assert_no_errors()
+    judge_without_errors(lab, load)
 }
 
 fn shrink_to_one(lab: &mut Lab) -> Result<()> {
@@ -87,18 +81,13 @@ fn shrink_to_one(lab: &mut Lab) -> Result<()> {
     lab.scale("mongo", 1)?;
     lab.await_members(1, 1, SOON)?;
     lab.await_tasks("mongo", 1, SOON)?;
-    let verdict = load.stop()?;
-    lab.judge(&verdict)?;
-    verdict.assert_no_errors()
+    judge_without_errors(lab, load)
 }
 
 fn zero_and_back(lab: &mut Lab) -> Result<()> {
     deployed(lab, 3)?;
     let before = lab.replset_config()?;
-    let load = lab.start_load()?;
-    std::thread::sleep(Duration::from_secs(2));
-    let verdict = load.stop()?;
-    lab.judge(&verdict)?;
+    takes_writes(lab)?;
     lab.scale("mongo", 0)?;
     lab.await_until("all mongods have ended", Duration::from_secs(20), |lab| {
         Ok(lab.tasks("mongo")?.iter().all(|t| t.state != "running"))
@@ -110,5 +99,5 @@ fn zero_and_back(lab: &mut Lab) -> Result<()> {
         before.get_document("settings")? == after.get_document("settings")?,
         "another set: {before} {after}"
     );
-    Ok(())
+    takes_writes(lab)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::{SOON, deployed, judge_without_errors, member_ids};
+use crate::images;
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -22,6 +23,8 @@ pub fn all() -> Vec<Scenario> {
         Scenario::new("update_that_moves_members_makes_before_it_breaks", moves).limit(420),
     ]
 }
+
+const OTHER_IMAGE: &str = "swarmset/mongo-other:latest";
 
 const ROLLED_OUT: Duration = Duration::from_secs(120);
 
@@ -75,7 +78,9 @@ fn twice(lab: &mut Lab) -> Result<()> {
     deployed(lab, 3)?;
     let before = tasks(lab)?;
     let load = lab.start_load()?;
-    lab.service_update("mongo", &["--force"])?;
+    // The same image under another name, as a new version would have.
+    lab.run_on_node(1, &["docker", "tag", images::MONGO, OTHER_IMAGE])?;
+    lab.service_update("mongo", &["--image", OTHER_IMAGE])?;
     std::thread::sleep(Duration::from_secs(3));
     lab.service_update(
         "mongo",
@@ -85,18 +90,22 @@ fn twice(lab: &mut Lab) -> Result<()> {
         ],
     )?;
     await_roll_out(lab, &before, ROLLED_OUT)?;
-    lab.await_until("every task runs the new arguments", ROLLED_OUT, |lab| {
-        let tasks = lab.all_tasks()?;
-        let running = tasks
-            .iter()
-            .filter(|t| t["DesiredState"] == "running" && !t["Slot"].is_null());
-        let old = running.filter(|t| {
-            !t["Spec"]["ContainerSpec"]["Args"]
-                .to_string()
-                .contains("0.26")
-        });
-        Ok(old.count() == 0 && lab.is_converged()?)
-    })?;
+    lab.await_until(
+        "every task runs the new image and arguments",
+        ROLLED_OUT,
+        |lab| {
+            let tasks = lab.all_tasks()?;
+            let running = tasks
+                .iter()
+                .filter(|t| t["DesiredState"] == "running" && !t["Slot"].is_null());
+            let old = running.filter(|t| {
+                let container = &t["Spec"]["ContainerSpec"];
+                let arguments = container["Args"].to_string();
+                container["Image"] != OTHER_IMAGE || !arguments.contains("0.26")
+            });
+            Ok(old.count() == 0 && lab.is_converged()?)
+        },
+    )?;
     judge_without_errors(lab, load)
 }
 
