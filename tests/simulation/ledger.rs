@@ -91,7 +91,9 @@ impl World {
     /// A mongod is about to end, and no agent has asked for it.
     pub(crate) fn note_gone(&mut self, task: u32) {
         let (now, mongod) = (self.now, &self.mongods[&task]);
-        if let Some(id) = mongod.self_id.filter(|_| mongod.last_well + 1 >= now) {
+        // What gets SIGTERM answers nobody new: whether it was well to its end is not asked.
+        let counts = mongod.last_well + 1 >= now || !self.cast.held;
+        if let Some(id) = mongod.self_id.filter(|_| counts) {
             self.ledger.ended.insert(id, now);
         }
     }

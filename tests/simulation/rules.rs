@@ -233,10 +233,10 @@ impl World {
 
     /// A process that was there when the agent looked, and has ended since.
     fn ended_lately(&self, id: MemberId, seen: &Seen) -> bool {
-        self.ledger
-            .ended
-            .get(&id)
-            .is_some_and(|at| *at + 1 >= seen.at)
+        // Of one that gets SIGTERM only the primary's heartbeats tell, every two seconds.
+        let late = if self.cast.held { 1 } else { 3 };
+        let ended = self.ledger.ended.get(&id);
+        ended.is_some_and(|at| *at + late >= seen.at)
     }
 
     /// Rules 9, 10 and 12.
