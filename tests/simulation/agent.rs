@@ -162,6 +162,7 @@ impl World {
                 swarm,
                 members: BTreeMap::new(),
                 had_data: self.agents[number].history.had_data(),
+                sharding: Default::default(),
             };
             let seen = Seen {
                 at: now,
@@ -201,7 +202,7 @@ impl World {
         } else {
             begun.members
         };
-        agent.history.keep_only(&members);
+        agent.history.keep_only(|task| members.contains_key(task));
         let had_data = agent.history.had_data();
         agent.history.note_data(&members);
         let observation = Observation {
@@ -209,6 +210,7 @@ impl World {
             swarm: Reading::Seen(swarm),
             members,
             had_data,
+            sharding: Default::default(),
         };
         Some((observation, begun.seen))
     }

@@ -137,6 +137,7 @@ impl World {
                 Some(task) => self.reconfigure(task, config).into(),
                 None => Outcome::NotYet,
             },
+            Step::Sharding(_) => Outcome::Refused("there are no routers here"),
             Step::ExtendQuiesce {
                 on, milliseconds, ..
             } => {

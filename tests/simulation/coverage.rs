@@ -137,6 +137,7 @@ fn waiting_kind(waiting: &Waiting) -> &'static str {
         Waiting::HeldBack { .. } => "held back",
         Waiting::BeyondFifty { .. } => "beyond fifty",
         Waiting::Stranger { .. } => "stranger",
+        Waiting::Sharding(_) => "sharding",
     }
 }
 
@@ -156,5 +157,6 @@ fn fault_kind(fault: &Fault) -> &'static str {
         Fault::EmptyDisk { .. } => "empty disk",
         Fault::StepRefused { .. } => "step refused",
         Fault::IdentityDiffers { .. } => "identity differs",
+        Fault::Sharding(_) => "sharding",
     }
 }

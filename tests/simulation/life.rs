@@ -268,6 +268,7 @@ fn is_unrest(waiting: &Waiting) -> bool {
         | Waiting::OldTaskUnheard { .. }
         | Waiting::Dissolving { .. }
         | Waiting::HeldBack { .. }
-        | Waiting::BeyondFifty { .. } => true,
+        | Waiting::BeyondFifty { .. }
+        | Waiting::Sharding(_) => true,
     }
 }

@@ -36,7 +36,8 @@ impl World {
             | Step::RecordIdentity { .. }
             | Step::StandForElection { .. }
             | Step::HandOver { .. }
-            | Step::ExtendQuiesce { .. } => {}
+            | Step::ExtendQuiesce { .. }
+            | Step::Sharding(_) => {}
         }
     }
 
