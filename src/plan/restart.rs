@@ -17,7 +17,12 @@ pub(super) fn restart_in_place(
 ) {
     let restarts = |m: &&Member<'_>| matches!(m.standing, Standing::Restarts { .. });
     let mut waiting: Vec<_> = members.iter().filter(restarts).collect();
-    waiting.sort_by_key(|m| (m.config.id == primary.id, m.config.host.clone()));
+    // One that the primary does not reach comes first: while it is held its name is out of DNS, and after a while, or
+    // under a new primary, nobody gets at it. Its restart takes nothing away, and brings it back.
+    waiting.sort_by_key(|m| {
+        let is_primary = m.config.id == primary.id;
+        (is_primary, m.is_seen_healthy(), m.config.host.clone())
+    });
     let Some(next) = waiting.first() else {
         return;
     };
@@ -27,7 +32,7 @@ pub(super) fn restart_in_place(
         let is_well = m.is_ready() && (m.replicates() || m.state() != MemberState::Secondary);
         counts && !is_well && m.config.id != next.config.id
     });
-    if let Some(other) = unwell {
+    if let Some(other) = unwell.filter(|_| next.is_seen_healthy()) {
         verdict.wait(Waiting::RestartInTurn {
             host,
             other: other.config.host.clone(),

@@ -26,6 +26,10 @@ pub struct Task {
     pub port: u16,
     /// Told to go, and still there.
     pub leaving: bool,
+    /// How often it was replaced: a new task has a new id.
+    pub round: u32,
+    /// Another task waits for it to end.
+    pub updating: bool,
 }
 
 /// All that the engine tells.
@@ -41,8 +45,12 @@ struct Told {
 impl Task {
     /// One that is to run.
     pub fn on(port: u16) -> Self {
-        let leaving = false;
-        Self { port, leaving }
+        Self {
+            port,
+            leaving: false,
+            round: 0,
+            updating: false,
+        }
     }
 }
 
@@ -127,17 +135,33 @@ impl Service {
         self.tasks.first().map_or(27017, |t| t.port)
     }
 
-    fn task(&self, slot: usize, task: &Task) -> Value {
-        json!({
-            "ID": format!("{}-task-{}", self.name, task.port),
-            "ServiceID": format!("{}-id", self.name),
-            "Slot": slot + 1,
-            "NodeID": "node",
-            "DesiredState": if task.leaving { "remove" } else { "running" },
-            "Status": { "State": "running" },
-            "Spec": { "ContainerSpec": self.container(task.port) },
-            "NetworksAttachments": [{ "Network": { "ID": "net" }, "Addresses": ["127.0.0.1/8"] }],
-        })
+    /// A task, and the one that waits for it, if there is one.
+    fn task(&self, slot: usize, task: &Task) -> Vec<Value> {
+        let told = |round: u32, desired: &str, state: &str| {
+            json!({
+                "ID": format!("{}-task-{}-{round}", self.name, task.port),
+                "ServiceID": format!("{}-id", self.name),
+                "Slot": slot + 1,
+                "NodeID": "node",
+                "DesiredState": desired,
+                "Status": { "State": state },
+                "Spec": { "ContainerSpec": self.container(task.port) },
+                "NetworksAttachments": [{ "Network": { "ID": "net" }, "Addresses": ["127.0.0.1/8"] }],
+            })
+        };
+        let desired = match (task.leaving, task.updating) {
+            (true, _) => "remove",
+            (false, true) => "shutdown",
+            (false, false) => "running",
+        };
+        let mut all = vec![told(task.round, desired, "running")];
+        if task.updating {
+            let mut next = told(task.round + 1, "ready", "preparing");
+            // Swarm gives a task its address when it starts it.
+            next["NetworksAttachments"] = json!([]);
+            all.push(next);
+        }
+        all
     }
 }
 
@@ -149,7 +173,7 @@ async fn tasks(State(engine): State<Engine>) -> Json<Vec<Value>> {
     let told = engine.told();
     let tasks = told.services.iter().flat_map(|service| {
         let tasks = service.tasks.iter().enumerate();
-        tasks.map(|(slot, task)| service.task(slot, task))
+        tasks.flat_map(|(slot, task)| service.task(slot, task))
     });
     Json(tasks.collect())
 }

@@ -116,5 +116,16 @@ async fn tell(story: &mut Story) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(3)).await;
     story.check_documents(&["s1", "s3"], DOCUMENTS).await?;
     story.scale_back("s3");
-    story.await_converged(SOON).await
+    story.await_converged(SOON).await?;
+
+    // All are updated at the same time, and restart one after the other, the config server first.
+    let services = [
+        ("s3", "--shardsvr"),
+        ("s1", "--shardsvr"),
+        ("cfg", "--configsvr"),
+    ];
+    let order = story.update(&services, 2 * SOON).await?;
+    assert_eq!(order, ["cfg", "s1", "s3"]);
+    story.await_converged(SOON).await?;
+    story.check_documents(&["s1", "s3"], DOCUMENTS).await
 }

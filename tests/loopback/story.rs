@@ -284,6 +284,40 @@ impl Story {
         Ok(())
     }
 
+    /// All these services of one member each are updated at the same time: for each, the process that ended is started
+    /// again. Tells in which order they ended; none may end while another is down.
+    pub async fn update(
+        &mut self,
+        services: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Vec<String>> {
+        for (name, _) in services {
+            self.change(name, |s| s.tasks[0].updating = true);
+        }
+        let (began, mut order) = (Instant::now(), Vec::new());
+        while order.len() < services.len() {
+            ensure!(began.elapsed() < limit, "only {order:?} were restarted");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let mut down = Vec::new();
+            for (name, option) in services {
+                let server = self.servers.get_mut(*name).context("no such server")?;
+                if !server.runs()? {
+                    down.push((*name, *option, server.port));
+                }
+            }
+            ensure!(down.len() <= 1, "{down:?} are down at the same time");
+            for (name, option, port) in down {
+                self.start(name, name, port, &[option])?;
+                self.change(name, |s| {
+                    s.tasks[0].updating = false;
+                    s.tasks[0].round += 1;
+                });
+                order.push(name.to_owned());
+            }
+        }
+        Ok(order)
+    }
+
     /// Waits until `config.shards` lists so many members of a shard.
     pub async fn await_listed(&self, shard: &str, members: usize, limit: Duration) -> Result<()> {
         let began = Instant::now();

@@ -117,10 +117,15 @@ fn may_disrupt(step: &Step) -> bool {
 /// A member ends for a while, or hands over in order to.
 fn is_restart(step: &Step, members: &[Member<'_>]) -> bool {
     match step {
+        // One that its primary does not reach is down already: to restart it is to heal it.
         Step::ShutDown {
+            on,
             why: Ending::Restart | Ending::RestartAlone,
             ..
-        } => true,
+        } => !members.iter().any(|m| {
+            let is_it = m.seat().is_some_and(|s| s.task.id == on.task);
+            is_it && !m.is_seen_healthy()
+        }),
         Step::HandOver { .. } => members.iter().any(|m| {
             let leads = m.state() == crate::mongo::model::MemberState::Primary;
             leads && matches!(m.standing, Standing::Restarts { .. })

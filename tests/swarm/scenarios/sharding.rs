@@ -141,10 +141,30 @@ fn on_config(lab: &mut Lab, command: Document) -> Result<Document> {
     lab.mongo_in("config", &primary)?.run("admin", command)
 }
 
+/// A command on a set's primary, by its address: the name of a member that is told to stop has left DNS.
+fn on_primary(
+    lab: &mut Lab,
+    service: &str,
+    database: &str,
+    command: &Document,
+) -> Result<Document> {
+    let tasks = lab
+        .tasks(service)?
+        .into_iter()
+        .filter(|t| t.state == "running");
+    for address in tasks.filter_map(|t| t.address) {
+        let member = lab.mongo_in(service, &address)?;
+        let leads = |hello: Document| hello.get_bool("isWritablePrimary").unwrap_or(false);
+        if member.run("admin", doc! { "hello": 1 }).is_ok_and(leads) {
+            return member.run(database, command.clone());
+        }
+    }
+    anyhow::bail!("{service} has no primary")
+}
+
 /// The documents of a collection on the primary of one service's set.
 fn found(lab: &mut Lab, service: &str, database: &str, find: Document) -> Result<Vec<Document>> {
-    let primary = lab.primary_of(service)?;
-    let answer = lab.mongo_in(service, &primary)?.run(database, find)?;
+    let answer = on_primary(lab, service, database, &find)?;
     let batch = answer.get_document("cursor")?.get_array("firstBatch")?;
     Ok(batch
         .iter()
@@ -451,13 +471,12 @@ fn drained(lab: &mut Lab) -> Result<()> {
 
 /// The shard's primary takes writes, whatever Swarm was told.
 fn serves(lab: &mut Lab, shard: &str) -> Result<()> {
-    let primary = lab.primary_of(shard)?;
     let insert = doc! {
         "update": "beats",
         "updates": [{ "q": { "_id": 1 }, "u": { "$inc": { "n": 1 } }, "upsert": true }],
         "writeConcern": { "w": "majority", "wtimeout": 5000 },
     };
-    lab.mongo_in(shard, &primary)?.run("lab", insert).map(drop)
+    on_primary(lab, shard, "lab", &insert).map(drop)
 }
 
 fn scaled_to_zero(lab: &mut Lab) -> Result<()> {
