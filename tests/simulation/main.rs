@@ -57,6 +57,14 @@ const REGRESSIONS: &[(u64, &str)] = &[
         8121,
         "a primary that was reached at its address restarted, and nobody found it again",
     ),
+    (
+        130_255,
+        "the claimed initiator was ended while the initiate was on its way to it",
+    ),
+    (
+        215_763,
+        "another restarted while a member that had ended still counted as healthy",
+    ),
 ];
 
 fn number(name: &str) -> Option<u64> {
