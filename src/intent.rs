@@ -8,6 +8,7 @@ mod router;
 mod template;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -112,7 +113,7 @@ pub struct Intent {
     /// How its tasks are stopped.
     pub stop: Stop,
     /// The service's present specification, to tell updated tasks from others.
-    pub container: Container,
+    pub container: Arc<Container>,
 }
 
 /// What happens when Swarm tells a member to stop (design, section 6).
@@ -447,7 +448,7 @@ pub fn intent(service: &Service) -> Option<Result<Intent, BadService>> {
             port,
             members,
             stop: Stop::of(&service.container),
-            container: service.container.clone(),
+            container: Arc::clone(&service.container),
         })),
         Ok(_) => bad(Some(key), errors),
         Err(error) => {

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -16,7 +17,7 @@ fn service(labels: &[(&str, &str)], command: &[&str]) -> Service {
         name: ServiceName::new("app_mongo"),
         labels: labels.iter().map(own).collect(),
         replicas: Some(3),
-        container: Container {
+        container: Arc::new(Container {
             image: "mongo:7.0".into(),
             command: command.iter().map(|w| (*w).to_owned()).collect(),
             hostname: Some("{{.Service.Name}}-{{.Task.Slot}}-{{.Node.ID}}".into()),
@@ -24,7 +25,7 @@ fn service(labels: &[(&str, &str)], command: &[&str]) -> Service {
             stop_grace_seconds: Some(900),
             mounts: vec![mount(Some("data"), "/data/db")],
             force_update: 0,
-        },
+        }),
         endpoint_mode: EndpointMode::Dnsrr,
         update: UpdateState::Settled,
         details: ServiceDetails::default(),
@@ -350,9 +351,11 @@ fn the_data_must_be_in_a_volume_with_a_name() {
     ] {
         let mut service = service(&[ROLE], REPL_SET);
         if !dbpath.is_empty() {
-            service.container.command.push(format!("--dbpath={dbpath}"));
+            Arc::make_mut(&mut service.container)
+                .command
+                .push(format!("--dbpath={dbpath}"));
         }
-        service.container.mounts = mounts.clone();
+        Arc::make_mut(&mut service.container).mounts = mounts.clone();
         assert_eq!(errors(&service).is_empty(), is_kept, "{dbpath} {mounts:?}");
     }
 }
@@ -496,7 +499,7 @@ fn task(slot: u64, node: &str, hostname: &str) -> (Task, Swarm) {
         node: Some(id),
         desired: DesiredState::Running,
         state: TaskState::Running,
-        container: Container::default(),
+        container: Arc::default(),
         addresses: Vec::new(),
         created: None,
         reported: None,

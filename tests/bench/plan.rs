@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use swarmset::mongo::model::{
     ClusterReport, MemberConfig, MemberReport, MemberState, MemberStatus, OpTime, Replication,
@@ -85,8 +86,9 @@ fn cluster(shards: u64) -> Result<Observation> {
         }
     }
     let mut routers = service(&Made::set(shards + 1));
-    routers.container.command = vec!["mongos".into(), "--configdb".into(), "set0/set0:1".into()];
-    routers.container.stop_signal = None;
+    let container = Arc::make_mut(&mut routers.container);
+    container.command = vec!["mongos".into(), "--configdb".into(), "set0/set0:1".into()];
+    container.stop_signal = None;
     routers.replicas = Some(0);
     for (label, value) in [("swarmset.role", "router"), ("swarmset.cluster", "app")] {
         routers.labels.insert(label.to_owned(), value.to_owned());
@@ -227,7 +229,7 @@ fn service(made: &Made) -> Service {
             .map(|(label, value)| (label.to_owned(), value))
             .into(),
         replicas: Some(made.members),
-        container: Container {
+        container: Arc::new(Container {
             image: "mongo:7.0".to_owned(),
             command: command.into_iter().chain(made.options.clone()).collect(),
             hostname: Some("{{.Service.Name}}-{{.Task.Slot}}-{{.Node.ID}}".to_owned()),
@@ -238,7 +240,7 @@ fn service(made: &Made) -> Service {
                 target: target.to_owned(),
             }],
             force_update: 0,
-        },
+        }),
         endpoint_mode: EndpointMode::Dnsrr,
         update: UpdateState::Settled,
         details: ServiceDetails::default(),
@@ -254,7 +256,7 @@ fn task(service: &Service, number: u64, slot: u64) -> Task {
         node: Some(NodeId::new(format!("node{:021}", (number + slot) % NODES))),
         desired: DesiredState::Running,
         state: TaskState::Running,
-        container: service.container.clone(),
+        container: Arc::clone(&service.container),
         addresses: vec![IpAddr::V4(Ipv4Addr::new(10, high, low, slot as u8))],
         created: None,
         reported: None,

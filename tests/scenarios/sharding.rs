@@ -58,7 +58,7 @@ impl Default for ClusterWorld {
 /// Label, options and volume of a role.
 pub fn role(service: &mut Service, role: &str) {
     service.labels.insert("swarmset.role".into(), role.into());
-    let container = &mut service.container;
+    let container = std::sync::Arc::make_mut(&mut service.container);
     let set = service.name.as_str().to_owned();
     let (options, path): (&[&str], _) = match role {
         "config-server" => (&["--configsvr", "--port", "27017"], "/data/configdb"),

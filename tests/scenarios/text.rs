@@ -2,6 +2,7 @@
 //! takes its place.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use swarmset::mongo::model::{
@@ -224,7 +225,7 @@ fn new_service(key: &str) -> ServiceWorld {
             name: ServiceName::new(name),
             labels: BTreeMap::from([stack, role]),
             replicas: Some(3),
-            container: Container {
+            container: Arc::new(Container {
                 image: "mongo:7.0".into(),
                 command: vec!["--replSet".into(), "rs".into()],
                 hostname: Some(TEMPLATE.into()),
@@ -235,7 +236,7 @@ fn new_service(key: &str) -> ServiceWorld {
                     target: "/data/db".into(),
                 }],
                 force_update: 1,
-            },
+            }),
             endpoint_mode: EndpointMode::Dnsrr,
             update: UpdateState::Settled,
             details: ServiceDetails::default(),
@@ -249,7 +250,7 @@ fn new_service(key: &str) -> ServiceWorld {
 
 fn service_word(world: &mut ServiceWorld, word: &str) -> Parsed {
     let service = &mut world.service;
-    let container = &mut service.container;
+    let container = Arc::make_mut(&mut service.container);
     let (key, value) = word.split_once('=').unwrap_or((word, ""));
     let text = || value.to_owned();
     let option = |command: &mut Vec<String>, name: &str| {
@@ -397,7 +398,7 @@ fn task_word(service: &ServiceWorld, task: &mut TaskWorld, word: &str) -> Parsed
         "address" => task.address = Some(value.parse().map_err(|_| "address=10.0.1.1")?),
         "before-update" => {
             let mut container = service.service.container.clone();
-            container.force_update -= 1;
+            Arc::make_mut(&mut container).force_update -= 1;
             task.container = Some(container);
         }
         "stop" | "grace" | "port" | "hostname" => {

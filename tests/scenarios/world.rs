@@ -8,6 +8,7 @@ pub mod sharding;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use bson::{Document, doc, oid::ObjectId};
 use jiff::{SignedDuration, Timestamp};
@@ -88,7 +89,7 @@ pub struct TaskWorld {
     pub created: Option<Timestamp>,
     pub error: Option<String>,
     /// What it runs, where that is not the service's present specification.
-    pub container: Option<Container>,
+    pub container: Option<Arc<Container>>,
     pub mongod: Mongod,
     /// What the primary says of it, where that is not what it says itself.
     pub seen: Option<MemberState>,

@@ -1,6 +1,7 @@
 //! What a history begins with: the machines, the service and the agents. A seed chooses.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use swarmset::names::{ServiceId, ServiceName};
 use swarmset::swarm::model::{
@@ -85,7 +86,7 @@ impl Cast {
             name: ServiceName::from("mongo"),
             labels,
             replicas: Some(self.replicas),
-            container: Container {
+            container: Arc::new(Container {
                 image: "mongo:7.0".into(),
                 command: ["mongod", "--replSet", "rs"].map(str::to_owned).into(),
                 hostname: Some(hostname.into()),
@@ -96,7 +97,7 @@ impl Cast {
                     target: "/data/db".into(),
                 }],
                 force_update: 0,
-            },
+            }),
             endpoint_mode: EndpointMode::Dnsrr,
             update: UpdateState::Settled,
             details: ServiceDetails::default(),

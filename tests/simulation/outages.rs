@@ -146,7 +146,7 @@ impl World {
             }
             Kind::ForceUpdate => {
                 self.tell(|| "FAULT: a rolling update is forced".to_owned());
-                self.swarm.service.container.force_update += 1;
+                std::sync::Arc::make_mut(&mut self.swarm.service.container).force_update += 1;
                 self.swarm.update = self.swarm.slots().into_iter().collect();
                 self.swarm.updating = None;
             }
