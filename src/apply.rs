@@ -2,6 +2,8 @@
 
 mod election;
 
+mod sharding;
+
 use std::fmt;
 
 use futures_util::future::join_all;
@@ -102,6 +104,7 @@ pub async fn apply(step: &Step, swarm: &SwarmClient, mongods: &Mongods) -> Appli
             };
             mongo_said(mongods.shut_down(on.address, force).await)
         }
+        Step::Sharding(step) => sharding::apply(step, mongods).await,
     }
 }
 

@@ -15,10 +15,10 @@ mod voters;
 
 use serde::{Deserialize, Serialize};
 
-use crate::intent::{Intent, LABEL_ROLE, intent};
+use crate::intent::{self, Intent, LABEL_ROLE, intent};
 use crate::names::ServiceId;
 use crate::observation::{Observation, TaskSeen};
-use crate::swarm::model::{Node, Service, Swarm, Task};
+use crate::swarm::model::{Mount, Node, Service, Swarm, Task};
 
 /// Something that is going to bite.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -205,6 +205,14 @@ impl<'a> Patient<'a> {
             intent: intent(service).and_then(Result::ok),
             tasks: own.collect(),
         })
+    }
+
+    /// mongod's data directory, and what is mounted there.
+    fn data_mount(&self) -> (&'a str, Option<&'a Mount>) {
+        let label = self.service.labels.get(LABEL_ROLE).map(String::as_str);
+        let role = label.and_then(intent::Role::of);
+        let role = role.unwrap_or(intent::Role::ReplicaSet);
+        intent::data_mount(&self.service.container, role)
     }
 
     fn about(&self) -> String {

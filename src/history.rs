@@ -53,9 +53,8 @@ impl History {
     }
 
     /// Forgets tasks that are no longer asked.
-    pub fn keep_only(&mut self, members: &BTreeMap<TaskId, Reading<MemberReport>>) {
-        self.unreachable
-            .retain(|task, _| members.contains_key(task));
+    pub fn keep_only(&mut self, is_asked: impl Fn(&TaskId) -> bool) {
+        self.unreachable.retain(|task, _| is_asked(task));
     }
 
     /// Since when each of these has been so; those that are not among them are forgotten.

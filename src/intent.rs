@@ -2,18 +2,24 @@
 //!
 //! A mistake is a fault of that one service; every message names what was found, where, and what is allowed.
 
+mod container;
 mod labels;
+mod router;
 mod template;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use container::mongod_port;
+pub(crate) use container::{data_mount, option_value};
 pub use labels::MemberOptions;
+pub use router::{ConfigDb, RouterIntent, routers};
 pub use template::HostTemplate;
 
 use crate::names::{ClusterName, Host, ServiceId, ServiceName, SetKey, SetName, Slot};
-use crate::swarm::model::{Container, Mount, Service, Swarm, Task};
+use crate::swarm::model::{Container, Service, Swarm, Task};
 
 /// The label that makes a service ours.
 pub const LABEL_ROLE: &str = "swarmset.role";
@@ -21,6 +27,10 @@ pub const LABEL_ROLE: &str = "swarmset.role";
 pub const LABEL_CLUSTER: &str = "swarmset.cluster";
 /// The label that names the replica set.
 pub const LABEL_REPLICA_SET: &str = "swarmset.replica-set";
+/// The label that says that a shard is to be emptied and removed.
+pub const LABEL_DRAIN: &str = "swarmset.drain";
+/// The label that says that the config servers are to be a shard, too.
+pub const LABEL_CONFIG_SHARD: &str = "swarmset.config-shard";
 
 /// The largest number of tasks that one service may ask for: MongoDB's limit on members
 /// (manual, "Replica Set Members").
@@ -31,6 +41,52 @@ pub const MAX_VOTERS: usize = 7;
 /// The longest name that Swarm takes for a config object (swarmkit, `validateConfigOrSecretAnnotations`).
 const MAX_CONFIG_NAME: usize = 64;
 
+/// What a service's mongods are for. Routers have no data and are no replica set: [`RouterIntent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A replica set of its own.
+    ReplicaSet,
+    /// The config servers of a sharded cluster.
+    ConfigServer,
+    /// One shard of a sharded cluster.
+    Shard,
+}
+
+impl Role {
+    /// The role with this name in a label; `None` for a router and for anything else.
+    pub fn of(label: &str) -> Option<Self> {
+        match label {
+            "replica-set" => Some(Self::ReplicaSet),
+            "config-server" => Some(Self::ConfigServer),
+            "shard" => Some(Self::Shard),
+            _ => None,
+        }
+    }
+
+    /// Its name in a label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ReplicaSet => "replica-set",
+            Self::ConfigServer => "config-server",
+            Self::Shard => "shard",
+        }
+    }
+
+    /// The option that mongod has to be started with.
+    pub fn option(self) -> Option<&'static str> {
+        match self {
+            Self::ReplicaSet => None,
+            Self::ConfigServer => Some("--configsvr"),
+            Self::Shard => Some("--shardsvr"),
+        }
+    }
+}
+
+/// The names that the role's label may have.
+const ROLES: &str = "replica-set, config-server, shard, router";
+/// The role of services that run mongos.
+const ROUTER: &str = "router";
+
 /// What one service asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Intent {
@@ -38,8 +94,14 @@ pub struct Intent {
     pub service: ServiceId,
     /// The service's name.
     pub name: ServiceName,
+    /// What its mongods are for.
+    pub role: Role,
     /// The replica set that its tasks are members of.
     pub key: SetKey,
+    /// The shard is to be emptied and removed.
+    pub drain: bool,
+    /// The config servers are to be a shard, too.
+    pub config_shard: bool,
     /// How many members it asks for.
     pub replicas: u64,
     /// How a task's host name is made.
@@ -51,7 +113,7 @@ pub struct Intent {
     /// How its tasks are stopped.
     pub stop: Stop,
     /// The service's present specification, to tell updated tasks from others.
-    pub container: Container,
+    pub container: Arc<Container>,
 }
 
 /// What happens when Swarm tells a member to stop (design, section 6).
@@ -132,7 +194,9 @@ pub enum IntentError {
         known: String,
     },
     /// There are labels of ours, but none gives the role.
-    #[error("label {label} is set, but {LABEL_ROLE} is not; add {LABEL_ROLE}: replica-set")]
+    #[error(
+        "label {label} is set, but {LABEL_ROLE} is not; add {LABEL_ROLE}: replica-set (or config-server, shard, router)"
+    )]
     NoRole {
         /// The label that was found.
         label: String,
@@ -157,12 +221,63 @@ pub enum IntentError {
         /// The option's value.
         option: String,
     },
-    /// mongod is started with a role in a sharded cluster.
-    #[error("command has {option}, which role replica-set does not take; remove it")]
+    /// mongod is started for another role.
+    #[error("command has {option}, which role {role} does not take; remove it")]
     ShardingOption {
         /// The option.
         option: String,
+        /// The service's role.
+        role: &'static str,
     },
+    /// mongod is not started for the role.
+    #[error("command has no {option}, which role {role} needs; add it")]
+    NoRoleOption {
+        /// The option.
+        option: &'static str,
+        /// The service's role.
+        role: &'static str,
+    },
+    /// The command starts the other program.
+    #[error("command starts {found}, and role {role} needs {wanted}")]
+    OtherProgram {
+        /// What it starts.
+        found: String,
+        /// The service's role.
+        role: &'static str,
+        /// What it should start.
+        wanted: &'static str,
+    },
+    /// The router is not told where the config servers are.
+    #[error(
+        "command has no --configdb; add --configdb <the config servers' --replSet>/<their service>:<port>"
+    )]
+    NoConfigDb,
+    /// What the router is told of the config servers cannot be followed.
+    #[error("--configdb {found:?}: {why}; allowed <set>/<host>:<port>[,<host>:<port> ...]")]
+    BadConfigDb {
+        /// The value.
+        found: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A label that this role does not take.
+    #[error("label {label} is not for role {role}; {allowed}")]
+    LabelOfOtherRole {
+        /// The label.
+        label: String,
+        /// The service's role.
+        role: &'static str,
+        /// Where it belongs, or what else to do.
+        allowed: &'static str,
+    },
+    /// A router that takes no notice of its stop signal.
+    #[error(
+        "stop_signal is one that mongos takes no notice of, and nobody else ends a router: remove it"
+    )]
+    HeldRouter,
+    /// MongoDB keeps this name for itself.
+    #[error("--replSet config: MongoDB takes no shard of this name; choose another")]
+    ReservedName,
     /// Swarm would not take the claim's name.
     #[error(
         "config {claim} would be the record of this set, and Swarm takes only names of up to {MAX_CONFIG_NAME} letters, digits, -, _ and . there; choose another --replSet, or set {LABEL_CLUSTER}"
@@ -216,6 +331,8 @@ pub struct BadService {
 pub struct Intents {
     /// What is asked for, set by set.
     pub sets: BTreeMap<SetKey, Intent>,
+    /// Services that run routers.
+    pub routers: Vec<RouterIntent>,
     /// Services with mistakes.
     pub bad: Vec<BadService>,
     /// Sets named by more than one service, with these services.
@@ -227,6 +344,13 @@ pub fn intents(swarm: &Swarm) -> Intents {
     let mut found = Intents::default();
     let mut by_key: BTreeMap<SetKey, Vec<Intent>> = BTreeMap::new();
     for service in swarm.services.values() {
+        if let Some(router) = router::router(service) {
+            match router {
+                Ok(router) => found.routers.push(router),
+                Err(bad) => found.bad.push(bad),
+            }
+            continue;
+        }
         match intent(service) {
             None => {}
             Some(Ok(intent)) => by_key.entry(intent.key.clone()).or_default().push(intent),
@@ -260,7 +384,7 @@ pub fn intents(swarm: &Swarm) -> Intents {
     found
 }
 
-/// Reads one service; `None` if it is not ours.
+/// Reads one service whose tasks are members of a set; `None` if it is none of these, or not ours.
 pub fn intent(service: &Service) -> Option<Result<Intent, BadService>> {
     let first = service.labels.keys().find(|l| l.starts_with("swarmset."))?;
     let mut errors = Vec::new();
@@ -271,24 +395,24 @@ pub fn intent(service: &Service) -> Option<Result<Intent, BadService>> {
             errors,
         }))
     };
-    match service.labels.get(LABEL_ROLE).map(String::as_str) {
-        Some("replica-set") => {}
-        Some(other) => {
-            errors.push(IntentError::BadLabel {
-                label: LABEL_ROLE.into(),
-                found: other.into(),
-                allowed: "replica-set (config-server, shard and router are not supported yet)"
-                    .into(),
-            });
+    let role = match service.labels.get(LABEL_ROLE) {
+        Some(label) if label == ROUTER => return None,
+        Some(label) => Role::of(label).ok_or_else(|| IntentError::BadLabel {
+            label: LABEL_ROLE.into(),
+            found: label.clone(),
+            allowed: ROLES.into(),
+        }),
+        None => Err(IntentError::NoRole {
+            label: first.clone(),
+        }),
+    };
+    let role = match role {
+        Ok(role) => role,
+        Err(error) => {
+            errors.push(error);
             return bad(None, errors);
         }
-        None => {
-            errors.push(IntentError::NoRole {
-                label: first.clone(),
-            });
-            return bad(None, errors);
-        }
-    }
+    };
     let key = SetKey {
         cluster: cluster(service),
         set: set_name(service, &mut errors),
@@ -299,10 +423,14 @@ pub fn intent(service: &Service) -> Option<Result<Intent, BadService>> {
     if claim.len() > MAX_CONFIG_NAME || !claim.chars().all(fits) || !ends_well {
         errors.push(IntentError::BadClaimName { claim });
     }
-    let members = labels::member_options(&service.labels, &mut errors);
+    if role == Role::Shard && key.set.as_str() == "config" {
+        errors.push(IntentError::ReservedName);
+    }
+    let members = labels::member_options(&service.labels, role, &mut errors);
     let replicas = replicas(service, &mut errors);
-    let port = port(&service.container, &mut errors);
-    check_container(&service.container, &mut errors);
+    let port = container::port(&service.container, &mut errors);
+    container::check(&service.container, role, &mut errors);
+    let asks = |label| service.labels.get(label).is_some_and(|v| v == "true");
     let template = match &service.container.hostname {
         None => Err(IntentError::NoHostname),
         Some(text) => HostTemplate::parse(text),
@@ -311,13 +439,16 @@ pub fn intent(service: &Service) -> Option<Result<Intent, BadService>> {
         Ok(template) if errors.is_empty() => Some(Ok(Intent {
             service: service.id.clone(),
             name: service.name.clone(),
+            role,
             key,
+            drain: asks(LABEL_DRAIN),
+            config_shard: asks(LABEL_CONFIG_SHARD),
             replicas,
             template,
             port,
             members,
             stop: Stop::of(&service.container),
-            container: service.container.clone(),
+            container: Arc::clone(&service.container),
         })),
         Ok(_) => bad(Some(key), errors),
         Err(error) => {
@@ -361,76 +492,6 @@ fn replicas(service: &Service, errors: &mut Vec<IntentError>) -> u64 {
         errors.push(IntentError::TooManyReplicas { found: replicas });
     }
     replicas
-}
-
-fn port(container: &Container, errors: &mut Vec<IntentError>) -> u16 {
-    mongod_port(container).unwrap_or_else(|| {
-        let found = option_value(&container.command, "--port").unwrap_or_default();
-        let found = found.to_owned();
-        errors.push(IntentError::BadPort { found });
-        27017
-    })
-}
-
-/// The port that a container's mongod listens on: `--port`, else 27017. `None` if that is no port.
-pub fn mongod_port(container: &Container) -> Option<u16> {
-    match option_value(&container.command, "--port") {
-        None => Some(27017),
-        Some(found) => found.parse().ok().filter(|port| *port > 0),
-    }
-}
-
-fn check_container(container: &Container, errors: &mut Vec<IntentError>) {
-    let has = |names: &[&str]| {
-        container.command.iter().any(|word| {
-            let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
-            names.contains(&name)
-        })
-    };
-    // With a configuration file the name may stand there; mongod itself will tell.
-    if !has(&["--replSet", "--config", "-f"]) {
-        errors.push(IntentError::NoReplSet);
-    }
-    for option in ["--configsvr", "--shardsvr"] {
-        if has(&[option]) {
-            let option = option.to_owned();
-            errors.push(IntentError::ShardingOption { option });
-        }
-    }
-    let (path, mount) = data_mount(container);
-    if mount.is_none_or(|m| m.source.is_none()) {
-        let path = path.to_owned();
-        errors.push(IntentError::NoVolume { path });
-    }
-}
-
-/// mongod's data directory, and what is mounted there.
-pub(crate) fn data_mount(container: &Container) -> (&str, Option<&Mount>) {
-    let path = option_value(&container.command, "--dbpath").unwrap_or("/data/db");
-    let holds = |target: &str| {
-        let target = target.trim_end_matches('/');
-        path == target || path.starts_with(&format!("{target}/"))
-    };
-    // The innermost mount holds the data: an anonymous volume inside a named one still loses it.
-    let innermost = container
-        .mounts
-        .iter()
-        .filter(|m| holds(&m.target))
-        .max_by_key(|m| m.target.trim_end_matches('/').len());
-    (path, innermost)
-}
-
-/// The value of `--name value` or `--name=value`.
-pub(crate) fn option_value<'a>(command: &'a [String], name: &str) -> Option<&'a str> {
-    let mut words = command.iter().map(String::as_str);
-    while let Some(word) = words.next() {
-        match word.strip_prefix(name) {
-            Some("") => return words.next(),
-            Some(rest) if rest.starts_with('=') => return rest.strip_prefix('='),
-            Some(_) | None => {}
-        }
-    }
-    None
 }
 
 #[cfg(test)]

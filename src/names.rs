@@ -50,6 +50,8 @@ text_name! {
     ClusterName,
     /// A MongoDB replica set's name (`--replSet`).
     SetName,
+    /// A shard's `_id` in `config.shards`: mostly its set's name, and always `config` for the config servers.
+    ShardName,
     /// A member's `host:port`, as it stands in the replica set's configuration.
     Host,
     /// `replicaSetId`, as 24 hexadecimal digits: given at initiation, for life.

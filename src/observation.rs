@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use crate::mongo::model::MemberReport;
-use crate::names::{MemberId, ReplicaSetId, ServiceId, TaskId};
+use crate::mongo::model::{ClusterReport, MemberReport, RouterReport, ShardContent};
+use crate::names::{ClusterName, MemberId, ReplicaSetId, ServiceId, SetKey, TaskId};
 use crate::swarm::model::{Swarm, Task};
 
 /// One look at the Swarm and at every mongod in it.
@@ -19,6 +19,19 @@ pub struct Observation {
     pub members: BTreeMap<TaskId, Reading<MemberReport>>,
     /// Members that this agent has seen with a complete copy of the data before, by set and `_id`.
     pub had_data: BTreeSet<(ReplicaSetId, MemberId)>,
+    /// Sharded clusters; nothing where there are none.
+    pub sharding: Sharding,
+}
+
+/// What was seen of sharded clusters, besides their replica sets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sharding {
+    /// What each router answered.
+    pub routers: BTreeMap<TaskId, Reading<RouterReport>>,
+    /// What each cluster's `config.*` says, read through a router or, where none answers, from the config servers.
+    pub clusters: BTreeMap<ClusterName, Reading<ClusterReport>>,
+    /// What those sets hold that are to be shards and are none yet, and those that drain.
+    pub contents: BTreeMap<SetKey, Reading<ShardContent>>,
 }
 
 /// A task, and what its mongod answered if it was asked.

@@ -1,5 +1,7 @@
 //! Looks at the Swarm and at every mongod at once. Never fails: an error is a reading.
 
+mod sharding;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,11 +11,11 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::history::History;
-use crate::intent::mongod_port;
+use crate::intent::{LABEL_ROLE, mongod_port};
 use crate::mongo::client::Mongods;
-use crate::observation::{Observation, Reading};
+use crate::observation::{Observation, Reading, Sharding};
 use crate::swarm::client::SwarmClient;
-use crate::swarm::model::{Swarm, Task};
+use crate::swarm::model::{Service, Swarm, Task};
 
 /// Longer than a manager needs to say that it has no quorum.
 const SWARM_DEADLINE: Duration = Duration::from_secs(12);
@@ -33,10 +35,13 @@ pub async fn observe(swarm: &SwarmClient, mongods: &Mongods, history: &mut Histo
         },
     };
     let mut members = BTreeMap::new();
+    let mut sharding = Sharding::default();
     if let Reading::Seen(seen) = &swarm {
         history.swarm_seen();
         let asked: Vec<_> = mongod_tasks(seen).collect();
-        let addresses: Vec<SocketAddr> = asked.iter().map(|(_, at)| *at).collect();
+        let routers = sharding::router_tasks(seen);
+        let routers = routers.iter().map(|(_, at)| *at);
+        let addresses: Vec<SocketAddr> = asked.iter().map(|(_, at)| *at).chain(routers).collect();
         mongods.keep_only(|at| addresses.contains(at));
         let answers = join_all(asked.into_iter().map(|(task, at)| async move {
             let answer = mongods.read(at, task.is_leaving()).await;
@@ -56,7 +61,9 @@ pub async fn observe(swarm: &SwarmClient, mongods: &Mongods, history: &mut Histo
             };
             members.insert(id, reading);
         }
-        history.keep_only(&members);
+        sharding = sharding::observe(seen, &members, mongods, history).await;
+        let routers = &sharding.routers;
+        history.keep_only(|task| members.contains_key(task) || routers.contains_key(task));
     }
     let had_data = history.had_data();
     history.note_data(&members);
@@ -65,13 +72,14 @@ pub async fn observe(swarm: &SwarmClient, mongods: &Mongods, history: &mut Histo
         swarm,
         members,
         had_data,
+        sharding,
     }
 }
 
 /// Tasks that run, or may run, a mongod of ours: of our services, and of services that are gone.
 fn mongod_tasks(swarm: &Swarm) -> impl Iterator<Item = (&Task, SocketAddr)> {
     let ours = |task: &Task| match swarm.services.get(&task.service) {
-        Some(service) => service.labels.contains_key(crate::intent::LABEL_ROLE),
+        Some(service) => service.labels.contains_key(LABEL_ROLE) && !is_router(service),
         None if swarm.known_services.contains(&task.service) => false,
         None => task
             .container
@@ -85,4 +93,11 @@ fn mongod_tasks(swarm: &Swarm) -> impl Iterator<Item = (&Task, SocketAddr)> {
         let ip = *task.addresses.first()?;
         Some((task, SocketAddr::new(ip, mongod_port(&task.container)?)))
     })
+}
+
+fn is_router(service: &Service) -> bool {
+    service
+        .labels
+        .get(LABEL_ROLE)
+        .is_some_and(|r| r == "router")
 }

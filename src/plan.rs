@@ -8,12 +8,15 @@ mod membership;
 mod restart;
 pub mod roster;
 pub mod safety;
+mod sharding;
 
-use crate::intent::intents;
+use crate::intent::{Intent, Role, intents};
 use crate::observation::{Observation, Reading};
 use crate::step::{Fault, Plan, Step, Subject, Waiting};
+use crate::swarm::model::Task;
 
 use roster::Roster;
+pub use sharding::router_host;
 
 /// How far behind a member may be and still count as caught up, in seconds of the oplog: as much as a set that is
 /// idle shows between two of its own no-op writes.
@@ -49,20 +52,48 @@ pub fn plan(observation: &Observation) -> Plan {
         plan.faults.push((Subject::Set(key.clone()), fault));
     }
     let tasks = observation.tasks_by_service(swarm);
+    let mut clusters = sharding::clusters(observation, &intents, &tasks);
     for intent in intents.sets.values() {
         let tasks = tasks.get(&intent.service).map_or(&[][..], Vec::as_slice);
         let roster = Roster::new(observation, swarm, tasks, intent);
-        let mut verdict = plan_set(&roster);
-        keep_safe(&mut verdict);
-        let subject = Subject::Set(intent.key.clone());
-        let about = |w| (subject.clone(), w);
-        plan.waiting.extend(verdict.waiting.into_iter().map(about));
-        let about = |f| (subject.clone(), f);
-        plan.faults.extend(verdict.faults.into_iter().map(about));
-        plan.steps.extend(verdict.steps);
+        let cluster = match intent.role {
+            Role::ReplicaSet => None,
+            Role::ConfigServer | Role::Shard => clusters.get_mut(&intent.key.cluster),
+        };
+        let Some(cluster) = cluster else {
+            let verdict = plan_set(&roster);
+            conclude(intent, verdict, &mut plan);
+            continue;
+        };
+        let verdict = match cluster.keeps(intent) {
+            Some(fault) => Verdict::fault(fault),
+            None => plan_set(&roster),
+        };
+        cluster.sets.push(roster);
+        cluster.verdicts.push(verdict);
     }
-    departure::dissolve_orphans(observation, swarm, &mut plan);
+    for cluster in clusters.values_mut() {
+        cluster.one_at_a_time();
+        cluster.plan(&mut plan);
+        let verdicts = std::mem::take(&mut cluster.verdicts);
+        for (roster, verdict) in cluster.sets.iter().zip(verdicts) {
+            conclude(roster.intent, verdict, &mut plan);
+        }
+    }
+    let keeps = |task: &Task| clusters.values().any(|c| c.keeps_orphan(task));
+    departure::dissolve_orphans(observation, swarm, &keeps, &mut plan);
     plan
+}
+
+/// Takes what one set's concerns have come to into the plan, as far as it is safe.
+fn conclude(intent: &Intent, mut verdict: Verdict, plan: &mut Plan) {
+    keep_safe(&mut verdict);
+    let subject = Subject::Set(intent.key.clone());
+    let about = |w| (subject.clone(), w);
+    plan.waiting.extend(verdict.waiting.into_iter().map(about));
+    let about = |f| (subject.clone(), f);
+    plan.faults.extend(verdict.faults.into_iter().map(about));
+    plan.steps.extend(verdict.steps);
 }
 
 /// What one set's concerns have come to.
@@ -74,6 +105,14 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    /// Nothing is done, for this reason.
+    fn fault(fault: impl Into<Fault>) -> Self {
+        Self {
+            faults: vec![fault.into()],
+            ..Self::default()
+        }
+    }
+
     /// Takes a step of the set's own lane, unless there is one already: one at a time.
     fn step(&mut self, step: Step) {
         let lane = step.lane();

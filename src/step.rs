@@ -1,15 +1,19 @@
 //! What a plan is made of: steps, each one change to the world, and reasons for waiting.
 
+mod advice;
 mod remedy;
+mod sharding;
 mod waiting;
 
 use std::fmt;
 use std::net::SocketAddr;
 
+pub use advice::advice;
+pub use sharding::{RemovalCommand, ShardingFault, ShardingStep, ShardingWait};
 pub use waiting::{Fault, Waiting};
 
 use crate::mongo::model::SetConfig;
-use crate::names::{Host, MemberId, ReplicaSetId, SetKey, TaskId};
+use crate::names::{ClusterName, Host, MemberId, ReplicaSetId, SetKey, TaskId};
 use crate::swarm::model::{Claim, ClaimContent};
 
 /// All that is to be done now, and why the rest is not.
@@ -32,6 +36,8 @@ pub enum Subject {
     Service(crate::names::ServiceName),
     /// A replica set.
     Set(SetKey),
+    /// A sharded cluster as a whole.
+    Cluster(ClusterName),
 }
 
 impl fmt::Display for Subject {
@@ -40,11 +46,12 @@ impl fmt::Display for Subject {
             Self::Swarm => f.write_str("swarm"),
             Self::Service(name) => write!(f, "service {name}"),
             Self::Set(key) => write!(f, "{key}"),
+            Self::Cluster(name) => write!(f, "cluster {name}"),
         }
     }
 }
 
-/// A mongod that a step talks to: its host for people, its address for the connection. The address goes on
+/// A mongod, or a router, that a step talks to: its host for people, its address for the connection. The address goes on
 /// working when the name has left DNS.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
@@ -140,6 +147,8 @@ pub enum Step {
         /// Why it may end now.
         why: Ending,
     },
+    /// A command to a router of a sharded cluster.
+    Sharding(ShardingStep),
 }
 
 /// Why a member stands for election.
@@ -212,6 +221,10 @@ pub enum Lane {
     Quiesce(SetKey),
     /// A mongod that nothing depends on any more.
     Task(TaskId),
+    /// A set that becomes a shard.
+    Shard(SetKey),
+    /// Balancer, removals and moves of a sharded cluster.
+    Cluster(ClusterName),
 }
 
 impl Step {
@@ -226,6 +239,7 @@ impl Step {
             | Self::Reconfigure { key, .. }
             | Self::ExtendQuiesce { key, .. }
             | Self::ShutDown { key, .. } => key,
+            Self::Sharding(step) => step.key(),
         }
     }
 
@@ -247,6 +261,7 @@ impl Step {
                 why: Ending::Restart | Ending::RestartAlone,
                 ..
             } => Lane::Set(self.key().clone()),
+            Self::Sharding(step) => step.lane(),
         }
     }
 
@@ -261,6 +276,7 @@ impl Step {
             Self::Reconfigure { .. } => "reconfigure",
             Self::ExtendQuiesce { .. } => "extend-quiesce",
             Self::ShutDown { .. } => "shut-down",
+            Self::Sharding(step) => step.kind(),
         }
     }
 }
@@ -320,6 +336,7 @@ impl fmt::Display for Step {
                 )
             }
             Self::ShutDown { on, why, .. } => write!(f, "shut down {} ({why})", on.host),
+            Self::Sharding(step) => step.fmt(f),
         }
     }
 }

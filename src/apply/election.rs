@@ -31,7 +31,7 @@ const STAND_BACK: Duration = Duration::from_secs(3);
 /// One that does not answer is not waited for.
 const STAND_BACK_DEADLINE: Duration = Duration::from_millis(500);
 /// How long the others may take to copy from the successor. Writes go on meanwhile.
-const LINE_UP_DEADLINE: Duration = Duration::from_millis(700);
+const LINE_UP_DEADLINE: Duration = Duration::from_millis(1500);
 /// Between two candidacies.
 const AGAIN: Duration = Duration::from_millis(50);
 /// How often a successor stands: the server may be about to elect it anyway.
@@ -77,8 +77,16 @@ async fn line_up(mongods: &Mongods, from: &Target, to: &Target, others: &[Target
         return;
     }
     let in_line = others.iter().map(|other| async {
+        let is_in_line = || async {
+            let source = mongods.sync_source(other.address).await?;
+            Ok::<bool, MongoError>(source.as_ref() == Some(&to.host))
+        };
+        // One that is told to copy from where it copies already pauses for a second.
+        if is_in_line().await? {
+            return Ok(());
+        }
         mongods.sync_from(other.address, &to.host).await?;
-        while mongods.sync_source(other.address).await?.as_ref() != Some(&to.host) {
+        while !is_in_line().await? {
             sleep(AGAIN).await;
         }
         Ok::<(), MongoError>(())

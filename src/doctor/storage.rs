@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::{Check, Finding, Patient, Severity};
-use crate::intent::data_mount;
 use crate::swarm::model::Task;
 
 const VOLUME: &str = "{{.Service.Name}}-{{.Task.Slot}}";
@@ -12,7 +11,7 @@ const HOSTNAME: &str = "{{.Service.Name}}-{{.Task.Slot}}-{{.Node.ID}}";
 const DECLARED: [&str; 2] = ["/data/db", "/data/configdb"];
 
 pub(super) fn examine(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
-    let (path, mount) = data_mount(&patient.service.container);
+    let (path, mount) = patient.data_mount();
     match mount.and_then(|m| Some((m.source.as_deref()?, m.target.as_str()))) {
         None => {
             let found = format!("no named volume at {path}");
@@ -121,7 +120,7 @@ fn anonymous(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
     if !patient.has_official_image() {
         return;
     }
-    let (data, _) = data_mount(&patient.service.container);
+    let (data, _) = patient.data_mount();
     let mounts = &patient.service.container.mounts;
     for path in DECLARED {
         let is_mounted = mounts
@@ -150,7 +149,7 @@ fn anonymous(patient: &Patient<'_>, findings: &mut Vec<Finding>) {
 pub(super) fn shared_between_services(patients: &[Patient<'_>], findings: &mut Vec<Finding>) {
     let mut users: BTreeMap<(&str, String), Vec<&Patient<'_>>> = BTreeMap::new();
     for patient in patients {
-        let (_, mount) = data_mount(&patient.service.container);
+        let (_, mount) = patient.data_mount();
         let Some(source) = mount.and_then(|m| m.source.as_deref()) else {
             continue;
         };

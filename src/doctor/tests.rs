@@ -212,6 +212,7 @@ impl World {
             swarm: Reading::Seen(swarm),
             members: BTreeMap::new(),
             had_data: BTreeSet::new(),
+            sharding: Default::default(),
         }
     }
 }
@@ -324,6 +325,7 @@ fn nothing_is_said_of_services_that_are_not_ours_or_of_what_is_not_seen() {
         },
         members: BTreeMap::new(),
         had_data: BTreeSet::new(),
+        sharding: Default::default(),
     };
     assert_eq!(examine(&unreadable, None), []);
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{IntentError, LABEL_CLUSTER, LABEL_REPLICA_SET, LABEL_ROLE};
+use super::{
+    IntentError, LABEL_CLUSTER, LABEL_CONFIG_SHARD, LABEL_DRAIN, LABEL_REPLICA_SET, LABEL_ROLE,
+    Role,
+};
 use crate::names::Slot;
 
 const LABEL_PRIORITY: &str = "swarmset.priority";
@@ -44,13 +47,26 @@ fn of<T: Copy>(values: &BTreeMap<Option<Slot>, T>, slot: Option<Slot>) -> Option
 /// Reads all labels under `swarmset.`, and tells of those that are wrong.
 pub(super) fn member_options(
     labels: &BTreeMap<String, String>,
+    role: Role,
     errors: &mut Vec<IntentError>,
 ) -> MemberOptions {
     let mut options = MemberOptions::default();
     for (label, value) in labels.iter().filter(|(l, _)| l.starts_with("swarmset.")) {
-        if let Err(error) = read(label, value, &mut options) {
+        if let Err(error) = read(label, value, role, &mut options) {
             errors.push(error);
         }
+    }
+    if role == Role::ConfigServer
+        && labels.get(LABEL_DRAIN).is_some_and(|v| v == "true")
+        && labels.get(LABEL_CONFIG_SHARD).is_some_and(|v| v == "true")
+    {
+        errors.push(IntentError::BadLabel {
+            label: LABEL_DRAIN.into(),
+            found: "true".into(),
+            allowed:
+                "false while swarmset.config-shard is true: drain the config shard, or keep it"
+                    .into(),
+        });
     }
     if errors.is_empty() {
         check(&options, errors);
@@ -58,7 +74,12 @@ pub(super) fn member_options(
     options
 }
 
-fn read(label: &str, value: &str, options: &mut MemberOptions) -> Result<(), IntentError> {
+fn read(
+    label: &str,
+    value: &str,
+    role: Role,
+    options: &mut MemberOptions,
+) -> Result<(), IntentError> {
     let bad = |allowed: &str| IntentError::BadLabel {
         label: label.to_owned(),
         found: value.to_owned(),
@@ -73,10 +94,11 @@ fn read(label: &str, value: &str, options: &mut MemberOptions) -> Result<(), Int
     match name {
         LABEL_ROLE if slot.is_none() => {}
         LABEL_CLUSTER | LABEL_REPLICA_SET if slot.is_none() => {
-            let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-            if value.is_empty() || value.len() > 24 || !value.chars().all(fits) {
-                return Err(bad("1 to 24 letters, digits, - and _"));
-            }
+            check_name(label, value)?;
+        }
+        LABEL_DRAIN | LABEL_CONFIG_SHARD if slot.is_none() => {
+            flag()?;
+            check_role(label, role)?;
         }
         LABEL_PRIORITY => {
             let priority = value.parse().ok().filter(|p| (0.0..=1000.0).contains(p));
@@ -102,7 +124,13 @@ fn read(label: &str, value: &str, options: &mut MemberOptions) -> Result<(), Int
             }
         }
         _ => {
-            let known = [LABEL_ROLE, LABEL_CLUSTER, LABEL_REPLICA_SET];
+            let known = [
+                LABEL_ROLE,
+                LABEL_CLUSTER,
+                LABEL_REPLICA_SET,
+                LABEL_DRAIN,
+                LABEL_CONFIG_SHARD,
+            ];
             let for_members = [LABEL_PRIORITY, LABEL_VOTES, LABEL_HIDDEN, LABEL_ARBITER];
             return Err(IntentError::UnknownLabel {
                 label: label.to_owned(),
@@ -113,6 +141,34 @@ fn read(label: &str, value: &str, options: &mut MemberOptions) -> Result<(), Int
         }
     }
     Ok(())
+}
+
+/// Names of clusters and sets.
+pub(super) fn check_name(label: &str, value: &str) -> Result<(), IntentError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if value.is_empty() || value.len() > 24 || !value.chars().all(fits) {
+        return Err(IntentError::BadLabel {
+            label: label.to_owned(),
+            found: value.to_owned(),
+            allowed: "1 to 24 letters, digits, - and _".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Draining is for what can be a shard.
+fn check_role(label: &str, role: Role) -> Result<(), IntentError> {
+    let allowed = match (label, role) {
+        (LABEL_DRAIN, Role::Shard | Role::ConfigServer)
+        | (LABEL_CONFIG_SHARD, Role::ConfigServer) => return Ok(()),
+        (LABEL_DRAIN, _) => "only a shard can be drained",
+        _ => "only the config servers can be a config shard",
+    };
+    Err(IntentError::LabelOfOtherRole {
+        label: label.to_owned(),
+        role: role.name(),
+        allowed,
+    })
 }
 
 /// `swarmset.hidden.3` is `swarmset.hidden` of slot 3.

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -16,7 +17,7 @@ fn service(labels: &[(&str, &str)], command: &[&str]) -> Service {
         name: ServiceName::new("app_mongo"),
         labels: labels.iter().map(own).collect(),
         replicas: Some(3),
-        container: Container {
+        container: Arc::new(Container {
             image: "mongo:7.0".into(),
             command: command.iter().map(|w| (*w).to_owned()).collect(),
             hostname: Some("{{.Service.Name}}-{{.Task.Slot}}-{{.Node.ID}}".into()),
@@ -24,7 +25,7 @@ fn service(labels: &[(&str, &str)], command: &[&str]) -> Service {
             stop_grace_seconds: Some(900),
             mounts: vec![mount(Some("data"), "/data/db")],
             force_update: 0,
-        },
+        }),
         endpoint_mode: EndpointMode::Dnsrr,
         update: UpdateState::Settled,
         details: ServiceDetails::default(),
@@ -151,9 +152,11 @@ fn the_role_is_what_makes_a_service_ours() {
     let without = service(&[("swarmset.votes", "1")], REPL_SET);
     assert_eq!(
         errors(&without),
-        ["label swarmset.votes is set, but swarmset.role is not; add swarmset.role: replica-set"]
+        [
+            "label swarmset.votes is set, but swarmset.role is not; add swarmset.role: replica-set (or config-server, shard, router)"
+        ]
     );
-    for role in ["", "replicaset", "Replica-Set", "router"] {
+    for role in ["", "replicaset", "Replica-Set", "routers"] {
         let found = errors(&service(&[(LABEL_ROLE, role)], REPL_SET));
         assert!(
             found[0].starts_with(&format!(
@@ -293,6 +296,9 @@ fn ports() {
         (&["--port", "0"], None),
         (&["--port", "65536"], None),
         (&["--port", "x"], None),
+        (&["--shardsvr"], Some(27018)),
+        (&["--configsvr"], Some(27019)),
+        (&["--configsvr", "--port", "27017"], Some(27017)),
     ] {
         let container = service(&[ROLE], command).container;
         assert_eq!(mongod_port(&container), port, "{command:?}");
@@ -345,9 +351,11 @@ fn the_data_must_be_in_a_volume_with_a_name() {
     ] {
         let mut service = service(&[ROLE], REPL_SET);
         if !dbpath.is_empty() {
-            service.container.command.push(format!("--dbpath={dbpath}"));
+            Arc::make_mut(&mut service.container)
+                .command
+                .push(format!("--dbpath={dbpath}"));
         }
-        service.container.mounts = mounts.clone();
+        Arc::make_mut(&mut service.container).mounts = mounts.clone();
         assert_eq!(errors(&service).is_empty(), is_kept, "{dbpath} {mounts:?}");
     }
 }
@@ -491,7 +499,7 @@ fn task(slot: u64, node: &str, hostname: &str) -> (Task, Swarm) {
         node: Some(id),
         desired: DesiredState::Running,
         state: TaskState::Running,
-        container: Container::default(),
+        container: Arc::default(),
         addresses: Vec::new(),
         created: None,
         reported: None,

@@ -1,11 +1,13 @@
 //! Asks and tells single mongods, each by its address, through one direct connection pool a mongod.
 
+mod books;
 mod read;
+mod router;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bson::{Document, doc};
@@ -18,8 +20,8 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::model::{MemberReport, ServerVersion, SetConfig};
-use crate::names::Host;
+use super::model::{MemberReport, RouterReport, ServerVersion, SetConfig};
+use crate::names::{ClusterName, Host};
 
 /// How long one mongod may take to be asked all questions of one cycle.
 pub const READ_DEADLINE: Duration = Duration::from_millis(1500);
@@ -71,6 +73,8 @@ pub struct Mongods {
     key_file: Option<PathBuf>,
     known: Mutex<BTreeMap<SocketAddr, Known>>,
     errors: Mutex<BTreeMap<&'static str, u64>>,
+    routers: Mutex<BTreeMap<SocketAddr, RouterReport>>,
+    clusters: Mutex<BTreeMap<ClusterName, router::Known>>,
 }
 
 #[derive(Clone)]
@@ -86,6 +90,8 @@ impl Mongods {
             key_file,
             known: Mutex::default(),
             errors: Mutex::default(),
+            routers: Mutex::default(),
+            clusters: Mutex::default(),
         }
     }
 
@@ -117,6 +123,7 @@ impl Mongods {
     /// Keeps connections only to these.
     pub fn keep_only(&self, wanted: impl Fn(&SocketAddr) -> bool) {
         self.lock().retain(|at, _| wanted(at));
+        self.lock_routers().retain(|at, _| wanted(at));
     }
 
     /// `replSetInitiate`.
@@ -313,8 +320,16 @@ impl Mongods {
         self.lock().remove(&at);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddr, Known>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_routers(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, RouterReport>> {
+        self.routers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_clusters(&self) -> MutexGuard<'_, BTreeMap<ClusterName, router::Known>> {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a mongod says of itself and of its replica set, reduced to what is used here.
 
 mod config;
+mod sharding;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,6 +10,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use config::{BEYOND_SEVEN, ConfigVersion, MemberConfig, SetConfig};
+pub use sharding::{
+    Balancer, CONFIG_SHARD, ClusterReport, Counts, Obstacles, Remaining, Removal, RemovalReply,
+    RouterReport, ShardContent, ShardEntry, ShardIdentity,
+};
 
 use crate::names::{Host, MemberId, ReplicaSetId, SetName};
 

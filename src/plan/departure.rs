@@ -81,8 +81,13 @@ fn end_all(key: &SetKey, endings: Vec<(bool, Target)>, steps: &mut Vec<Step>) {
 /// Ends held mongods whose service is gone, as after `docker stack rm`.
 ///
 /// Labels go with the service. A task that is to be removed, runs `--replSet` and takes no notice of its stop
-/// signal can only be one that an agent is to end.
-pub(super) fn dissolve_orphans(observation: &Observation, swarm: &Swarm, plan: &mut Plan) {
+/// signal can only be one that an agent is to end. Those that a sharded cluster still needs live on (rule 17).
+pub(super) fn dissolve_orphans(
+    observation: &Observation,
+    swarm: &Swarm,
+    keeps: &dyn Fn(&Task) -> bool,
+    plan: &mut Plan,
+) {
     let is_orphan = |t: &&Task| {
         t.desired == DesiredState::Remove
             && t.is_leaving()
@@ -92,6 +97,7 @@ pub(super) fn dissolve_orphans(observation: &Observation, swarm: &Swarm, plan: &
                 .command
                 .iter()
                 .any(|w| w.starts_with("--replSet"))
+            && !keeps(t)
     };
     // An answer without nodes is no answer (rule 12).
     if swarm.nodes.is_empty() {

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::Verdict;
 use super::identity::is_fit;
 use super::roster::{Roster, Seat};
-use crate::intent::MAX_VOTERS;
+use crate::intent::{MAX_VOTERS, Role};
 use crate::mongo::model::{MemberConfig, Replication, SetConfig};
 use crate::names::{Host, MemberId};
 use crate::step::{Ending, Fault, Step, Waiting};
@@ -34,7 +34,8 @@ pub(super) fn initiate(roster: &Roster<'_>, verdict: &mut Verdict) {
         return;
     }
     let complete = roster.wanted.len() as u64 == roster.intent.replicas;
-    if !complete || !roster.leaving.is_empty() || !everyone_is_empty(roster) {
+    let claimed = roster.leaving.iter().any(|s| may_be_initiated(roster, s));
+    if !complete || (!roster.leaving.is_empty() && !claimed) || !everyone_is_empty(roster) {
         return;
     }
     let members: Vec<String> = roster.wanted.iter().map(|s| s.host.to_string()).collect();
@@ -51,6 +52,14 @@ pub(super) fn initiate(roster: &Roster<'_>, verdict: &mut Verdict) {
     }
 }
 
+/// An initiate may be on its way to it: it would be the only member with a copy of the data. That its task is to stop
+/// makes the claim differ from what is found, which a person settles. One that restarts comes back with the copy.
+fn may_be_initiated(roster: &Roster<'_>, seat: &Seat<'_>) -> bool {
+    let content = roster.claim.and_then(|c| c.content.as_ref().ok());
+    let comes_back = roster.wanted.iter().any(|s| s.host == seat.host);
+    !comes_back && content.is_some_and(|c| c.initiator.as_deref() == Some(seat.host.as_str()))
+}
+
 /// Before there is a set nobody needs a task that Swarm has told to stop.
 fn end_empty_leavers(roster: &Roster<'_>, verdict: &mut Verdict) {
     let is_empty = |s: &&Seat<'_>| {
@@ -59,7 +68,7 @@ fn end_empty_leavers(roster: &Roster<'_>, verdict: &mut Verdict) {
             replication,
             Some(Replication::NotYetInitialised { collections: 0 } | Replication::NotEnabled)
         );
-        s.is_held() && nothing
+        s.is_held() && nothing && !may_be_initiated(roster, s)
     };
     for on in roster
         .leaving
@@ -148,7 +157,11 @@ fn first_config(roster: &Roster<'_>) -> SetConfig {
         term: None,
         members,
         settings: bson::Document::new(),
-        other: bson::Document::new(),
+        other: match roster.intent.role {
+            // The server demands it of config servers (manual, `configsvr`).
+            Role::ConfigServer => bson::doc! { "configsvr": true },
+            Role::ReplicaSet | Role::Shard => bson::Document::new(),
+        },
     }
 }
 

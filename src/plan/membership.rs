@@ -6,6 +6,7 @@ use super::Verdict;
 use super::election::candidate;
 use super::identity::is_fit;
 use super::initiate::new_member;
+use super::restart::would_be_lost;
 use super::roster::{Member, Primary, Roster, Seat, Standing};
 use super::safety;
 use crate::intent::{MAX_MEMBERS, MAX_VOTERS};
@@ -205,7 +206,7 @@ pub(super) fn rehost(
 }
 
 /// Too few voters to do without any of them.
-fn is_small(members: &[Member<'_>]) -> bool {
+pub(super) fn is_small(members: &[Member<'_>]) -> bool {
     members.iter().filter(|m| m.votes).count() <= 2
 }
 
@@ -237,7 +238,7 @@ pub(super) fn add_newcomers(
 ) {
     let restarts = members
         .iter()
-        .any(|m| matches!(m.standing, Standing::Restarts { .. }));
+        .any(|m| matches!(m.standing, Standing::Restarts { .. }) && !would_be_lost(members, m));
     if others_are_coming(roster, members) || (restarts && is_small(members)) {
         return;
     }
@@ -329,9 +330,16 @@ fn succeed(old: &MemberConfig, id: MemberId, seat: &Seat<'_>) -> MemberConfig {
     member
 }
 
+/// How many members are ready that will go on: those that restart come back with their data.
+fn ready_to_go_on(members: &[Member<'_>]) -> usize {
+    let goes_on = |m: &Member<'_>| m.stays() || matches!(m.standing, Standing::Restarts { .. });
+    let ready = members.iter().filter(|m| goes_on(m) && m.is_ready());
+    ready.count()
+}
+
 /// How many leavers may go without the set falling under what the service asks for.
 fn spare_leavers(roster: &Roster<'_>, members: &[Member<'_>]) -> i64 {
-    let ready = members.iter().filter(|m| m.stays() && m.is_ready()).count() as i64;
+    let ready = ready_to_go_on(members) as i64;
     let leavers = members
         .iter()
         .filter(|m| m.leaves() && !m.newly_added)
@@ -370,7 +378,7 @@ pub(super) fn remove_leavers(
         if spare <= 0 && !member.newly_added && !goes_anyway(member) {
             verdict.wait(Waiting::SuccessorNotReady {
                 host,
-                ready: members.iter().filter(|m| m.stays() && m.is_ready()).count(),
+                ready: ready_to_go_on(members),
                 wanted: roster.intent.replicas,
             });
             continue;

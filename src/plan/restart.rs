@@ -2,6 +2,7 @@
 
 use super::Verdict;
 use super::election::hand_over;
+use super::membership::is_small;
 use super::roster::{Member, Primary, Roster, Seat, Standing};
 use super::safety;
 use crate::mongo::model::MemberState;
@@ -16,7 +17,12 @@ pub(super) fn restart_in_place(
 ) {
     let restarts = |m: &&Member<'_>| matches!(m.standing, Standing::Restarts { .. });
     let mut waiting: Vec<_> = members.iter().filter(restarts).collect();
-    waiting.sort_by_key(|m| (m.config.id == primary.id, m.config.host.clone()));
+    // One that the primary does not reach comes first: while it is held its name is out of DNS, and after a while, or
+    // under a new primary, nobody gets at it. Its restart takes nothing away, and brings it back.
+    waiting.sort_by_key(|m| {
+        let is_primary = m.config.id == primary.id;
+        (is_primary, m.is_seen_healthy(), m.config.host.clone())
+    });
     let Some(next) = waiting.first() else {
         return;
     };
@@ -26,7 +32,7 @@ pub(super) fn restart_in_place(
         let is_well = m.is_ready() && (m.replicates() || m.state() != MemberState::Secondary);
         counts && !is_well && m.config.id != next.config.id
     });
-    if let Some(other) = unwell {
+    if let Some(other) = unwell.filter(|_| next.is_seen_healthy()) {
         verdict.wait(Waiting::RestartInTurn {
             host,
             other: other.config.host.clone(),
@@ -43,10 +49,12 @@ pub(super) fn restart_in_place(
         });
         return;
     }
+    if would_be_lost(members, next) {
+        verdict.wait(Waiting::NoCandidate { host });
+        return;
+    }
     let is_primary = next.config.id == primary.id;
-    let may_lead =
-        |m: &Member<'_>| m.config.id != primary.id && m.config.votes > 0 && m.config.priority > 0.0;
-    if is_primary && members.iter().any(may_lead) {
+    if is_primary && others_may_lead(members, next) {
         hand_over(roster, members, next, verdict);
         return;
     }
@@ -62,4 +70,18 @@ pub(super) fn restart_in_place(
         }),
         None => verdict.wait(Waiting::Restarting { host }),
     }
+}
+
+fn others_may_lead(members: &[Member<'_>], than: &Member<'_>) -> bool {
+    let may_lead = |m: &&Member<'_>| {
+        m.config.id != than.config.id && m.config.votes > 0 && m.config.priority > 0.0
+    };
+    members.iter().any(|m| may_lead(&m))
+}
+
+/// A member that is reached at its address does not find itself when it comes back under another one. Only a primary
+/// can give it its name back, and so the others must be able to have one without it.
+pub(super) fn would_be_lost(members: &[Member<'_>], member: &Member<'_>) -> bool {
+    let is_at_address = member.config.host.is_address();
+    is_at_address && (is_small(members) || !others_may_lead(members, member))
 }

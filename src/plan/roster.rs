@@ -151,7 +151,8 @@ impl<'a> Member<'a> {
             // While it quiesces it replicates and votes, and answers nobody new.
             Some(seat) if !seat.task.is_wanted() && !seat.is_held() => true,
             Some(seat) => seat.in_set().is_some_and(|r| takes_part(r.state)),
-            None => true,
+            // Its task has ended, as Swarm says: the primary's last heartbeat may be older than that.
+            None => matches!(self.standing, Standing::Stranger),
         };
         itself && self.is_seen_healthy()
     }

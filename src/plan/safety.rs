@@ -56,7 +56,8 @@ pub fn check(step: &Step) -> Result<(), Violation> {
         | Step::StandForElection { .. }
         | Step::HandOver { .. }
         | Step::ExtendQuiesce { .. }
-        | Step::ShutDown { .. } => Ok(()),
+        | Step::ShutDown { .. }
+        | Step::Sharding(_) => Ok(()),
     }
 }
 
@@ -190,15 +191,17 @@ pub fn majority_without(members: &[Member<'_>], id: MemberId) -> Result<(), AtRi
 }
 
 /// Rule 9, for a restart: the healthy voters without this member are a majority of all voters. One or two voters
-/// cannot spare any; they restart when all are well, and the set is without a primary meanwhile.
+/// cannot spare any; they restart when all are well, and the set is without a primary meanwhile. A member whose vote
+/// is still to come is counted as a voter: the server may give it at any moment.
 ///
 /// # Errors
 /// They are not.
 pub fn majority_during_restart(members: &[Member<'_>], id: MemberId) -> Result<(), AtRisk> {
-    let voters = members.iter().filter(|m| m.votes).count();
-    let others = members.iter().filter(|m| m.votes && m.config.id != id);
-    let healthy = others.filter(|m| m.is_healthy()).count();
-    let own_vote = usize::from(members.iter().any(|m| m.votes && m.config.id == id));
+    let others = || members.iter().filter(|m| m.votes && m.config.id != id);
+    let healthy = others().filter(|m| m.is_healthy()).count();
+    let votes = |m: &Member<'_>| m.config.id == id && m.config.votes > 0;
+    let own_vote = usize::from(members.iter().any(votes));
+    let voters = others().count() + own_vote;
     let needed = match voters {
         0..=2 => voters - own_vote,
         3.. => majority(voters),

@@ -1,5 +1,6 @@
 //! The answer of `GET /status`: one document a cycle, the same on every page and metric. Documented in the README.
 
+mod clusters;
 mod reasons;
 mod sets;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use clusters::{BalancerEntry, ClusterEntry, DrainEntry, RouterEntry, ShardStatus};
 use reasons::Reasons;
 pub use reasons::{FaultLog, PastFault, Reason};
 pub use sets::{MemberEntry, SetEntry, TaskEntry};
@@ -16,6 +18,7 @@ pub use sets::{MemberEntry, SetEntry, TaskEntry};
 use crate::agent::Report;
 use crate::doctor::{Finding, examine};
 use crate::history::History;
+use crate::intent::intents;
 use crate::names::{ClusterName, SetKey, SetName};
 use crate::observation::{Observation, Reading};
 use crate::step::{Plan, Step, Subject};
@@ -40,6 +43,8 @@ pub struct Document {
     pub swarm: SwarmEntry,
     /// Each replica set.
     pub sets: Vec<SetEntry>,
+    /// Each sharded cluster, as one thing.
+    pub clusters: Vec<ClusterEntry>,
     /// What is waited for outside of any set.
     pub waiting: Vec<Reason>,
     /// What is wrong outside of any set.
@@ -226,6 +231,7 @@ impl Default for Document {
             cycle: Cycle::default(),
             swarm: SwarmEntry::default(),
             sets: Vec::new(),
+            clusters: Vec::new(),
             waiting: vec![Reason {
                 about: Subject::Swarm.to_string(),
                 kind: "engine-not-reached".into(),
@@ -258,6 +264,9 @@ impl Document {
         let swarm = observation.swarm.seen();
         let sets = swarm.map(|swarm| sets::sets(observation, swarm, plan, lanes, &reasons));
         let sets = sets.unwrap_or_default();
+        let clusters = swarm.map(|swarm| {
+            clusters::clusters(observation, swarm, &intents(swarm), plan, &sets, &reasons)
+        });
         let in_a_set = |r: &Reason| sets.iter().any(|s| s.key() == r.about);
         let outside = |rs: &[Reason]| rs.iter().filter(|r| !in_a_set(r)).cloned().collect();
         let (waiting, faults): (Vec<_>, Vec<_>) =
@@ -275,6 +284,7 @@ impl Document {
             cycle,
             swarm: swarm_entry(&observation.swarm),
             sets,
+            clusters: clusters.unwrap_or_default(),
             waiting,
             faults,
             plan: plan.steps.iter().map(planned).collect(),

@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use super::document::{CycleTimes, Document, Reason, SetEntry};
+use super::document::{ClusterEntry, CycleTimes, Document, Reason, SetEntry};
 
 /// What Prometheus asks for, if it is told that it may.
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,6 +28,7 @@ pub(super) fn encode(document: &Document) -> Result<String, fmt::Error> {
     calls(&mut registry, document);
     sets(&mut registry, &document.sets);
     members(&mut registry, &document.sets);
+    clusters(&mut registry, &document.clusters);
     reasons(&mut registry, document);
     let mut text = String::new();
     encode_text(&mut text, &registry)?;
@@ -245,6 +246,57 @@ fn members(registry: &mut Registry, sets: &[SetEntry]) {
     );
     let help = "How far the member is behind the newest position";
     registry.register_with_unit("member_lag", help, Unit::Seconds, lag);
+}
+
+fn clusters(registry: &mut Registry, clusters: &[ClusterEntry]) {
+    let (converged, routers) = (Gauges::default(), Gauges::default());
+    let (chunks, databases, draining) = (Gauges::default(), Gauges::default(), Gauges::default());
+    let large = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    for cluster in clusters {
+        let labels: Labels = vec![("cluster", cluster.cluster.clone())];
+        let is_converged = i64::from(cluster.converged);
+        converged.get_or_create(&labels).set(is_converged);
+        let reachable = cluster.routers.iter().filter(|r| r.reachable).count();
+        routers.get_or_create(&labels).set(number(reachable));
+        for shard in &cluster.shards {
+            let mut labels = labels.clone();
+            labels.push(("shard", shard.shard.clone()));
+            let drains = i64::from(shard.state == "draining");
+            draining.get_or_create(&labels).set(drains);
+            let left = shard.drain.as_ref().and_then(|d| d.chunks);
+            if let Some(n) = left.or(shard.chunks) {
+                chunks.get_or_create(&labels).set(large(n));
+            }
+            if let Some(n) = shard.databases {
+                databases.get_or_create(&labels).set(large(n));
+            }
+        }
+    }
+    put(
+        registry,
+        "cluster_converged",
+        "1 if the sharded cluster is as its services ask for",
+        converged,
+    );
+    put(
+        registry,
+        "cluster_routers_reachable",
+        "Routers that answer",
+        routers,
+    );
+    put(registry, "shard_chunks", "Chunks on the shard", chunks);
+    put(
+        registry,
+        "shard_databases",
+        "Databases whose primary the shard is",
+        databases,
+    );
+    put(
+        registry,
+        "shard_draining",
+        "1 while the shard drains",
+        draining,
+    );
 }
 
 fn reasons(registry: &mut Registry, document: &Document) {

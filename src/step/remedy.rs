@@ -1,11 +1,14 @@
 //! What to do if a reason stays: plain words for somebody who has just been woken up.
 
-use super::{Fault, Waiting};
+use super::{Fault, ShardingFault, ShardingWait, Waiting};
 
 impl Waiting {
     /// Its name, for metrics: `no-primary` …
     pub fn kind(&self) -> &'static str {
-        self.into()
+        match self {
+            Self::Sharding(of_cluster) => of_cluster.into(),
+            other => other.into(),
+        }
     }
 
     /// What to do if it stays.
@@ -54,6 +57,7 @@ impl Waiting {
             Self::HeldBack { .. } => "Please report it: this is a mistake of the agent's.",
             Self::BeyondFifty { .. } => "Scale the service down.",
             Self::Stranger { .. } => "rs.remove() it on the primary if it is not yours.",
+            Self::Sharding(of_cluster) => of_cluster.advice(),
         }
     }
 }
@@ -61,7 +65,10 @@ impl Waiting {
 impl Fault {
     /// Its name, for metrics: `data-missing` …
     pub fn kind(&self) -> &'static str {
-        self.into()
+        match self {
+            Self::Sharding(of_cluster) => of_cluster.into(),
+            other => other.into(),
+        }
     }
 
     /// What to do.
@@ -93,6 +100,63 @@ impl Fault {
             Self::IdentityDiffers { .. } => {
                 "Bring the old volumes back; or, for good, remove the config object."
             }
+            Self::Sharding(of_cluster) => of_cluster.advice(),
+        }
+    }
+}
+
+impl ShardingWait {
+    /// What to do if it stays.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::RouterNotAnswering { .. } | Self::RoutersMissing { .. } | Self::NoRouter => {
+                "Look at the routers: docker service ps --no-trunc, and their log."
+            }
+            Self::ClusterUnread { .. } | Self::ConfigServersFirst { .. } => {
+                "Look at the config servers first: everything else needs them."
+            }
+            Self::ShardWithoutPrimary { .. } | Self::ContentUnread { .. } => {
+                "Look at this shard's own set."
+            }
+            Self::BooksBehind { .. } => "Nothing for a moment; then restart one router.",
+            Self::InTurn { .. } => "Look at the set that is named.",
+            Self::Draining { .. } | Self::DrainBegins { .. } | Self::PendingCleanup { .. } => {
+                "Wait: the balancer sets the pace."
+            }
+            Self::MovingDatabase { .. } => "Wait, and leave its unsharded collections alone.",
+            Self::BalancerOff { .. } => "Nothing: it is started.",
+            Self::BalancerWindow { .. } => {
+                "Wait for the window, or widen it (activeWindow in config.settings)."
+            }
+            Self::DrainInTurn { .. } => "Wait for the other shard.",
+            Self::DrainNotAsked { .. } => "Set swarmset.drain: \"true\" on its service.",
+            Self::SafeToRemove { .. } => "Remove the service when you like.",
+            Self::ConfigShardDrained { .. } => "Take the label away.",
+        }
+    }
+}
+
+impl ShardingFault {
+    /// What to do.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::NoConfigServers { .. } => "Deploy a service with swarmset.role: config-server.",
+            Self::SeveralConfigServers { .. } => "Give each cluster a swarmset.cluster of its own.",
+            Self::NoRouterService => "Deploy a service with swarmset.role: router.",
+            Self::OtherConfigServers { .. } => {
+                "Make --configdb and the config servers' set the same."
+            }
+            Self::HoldsData { .. } => "Drop its databases, or deploy it with an empty volume.",
+            Self::OtherCluster { .. } => "Deploy it in its own cluster, or with an empty volume.",
+            Self::NameTaken { .. } => "Give the service another --replSet.",
+            Self::LastShard { .. } => "Deploy another shard first.",
+            Self::JumboChunks { .. } => "Split the chunks, refine the key, or clear the mark.",
+            Self::NotBalanced { .. } => "sh.enableBalancing() for each.",
+            Self::CollectionsToMove { .. } => "Move each by moveCollection.",
+            Self::ScaledToZero { .. } => "Scale it back; drain it before it goes.",
+            Self::ServiceGone { .. } => "Deploy the service again; drain it before it goes.",
+            Self::ConfigServersNeeded { .. } => "Bring the config servers' service back.",
+            Self::ConfigShardTooOld { .. } => "Deploy MongoDB 8.0 or later everywhere first.",
         }
     }
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use thiserror::Error;
 
+use super::sharding::{ShardingFault, ShardingWait};
 use crate::intent::IntentError;
 use crate::mongo::model::{MemberState, ServerVersion};
 use crate::names::{Host, ReplicaSetId, ServiceName, SetName};
@@ -211,6 +212,9 @@ pub enum Waiting {
         /// Which.
         host: Host,
     },
+    /// About a sharded cluster.
+    #[error(transparent)]
+    Sharding(#[from] ShardingWait),
 }
 
 /// Something that a person has to mend. It holds up only what it is about.
@@ -352,4 +356,7 @@ pub enum Fault {
         /// The identity found.
         found: ReplicaSetId,
     },
+    /// About a sharded cluster.
+    #[error(transparent)]
+    Sharding(#[from] ShardingFault),
 }

@@ -6,6 +6,7 @@
 pub(crate) mod convert;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -131,6 +132,12 @@ impl SwarmClient {
                 .into_iter()
                 .filter(|a| own.is_empty() || own.contains(&a.network));
             task.addresses = reachable.map(|a| a.ip).collect();
+            // Most tasks have their service's present specification: it is kept, and compared, once.
+            if let Some(service) = swarm.services.get(&task.service)
+                && service.container == task.container
+            {
+                task.container = Arc::clone(&service.container);
+            }
             swarm.tasks.insert(task.id.clone(), task);
             swarm.networks.extend(read.networks);
         }

@@ -4,6 +4,7 @@ mod details;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub struct Service {
     /// How many tasks it asks for; `None` for a global service or a job.
     pub replicas: Option<u64>,
     /// What each task runs.
-    pub container: Container,
+    pub container: Arc<Container>,
     /// Whether its name resolves to a virtual address.
     pub endpoint_mode: EndpointMode,
     /// Whether a rolling update is under way.
@@ -129,7 +130,7 @@ pub struct Task {
     /// What its node last said of it.
     pub state: TaskState,
     /// What it runs: the service's specification when it was created.
-    pub container: Container,
+    pub container: Arc<Container>,
     /// Its addresses in the overlay networks.
     pub addresses: Vec<IpAddr>,
     /// When it was created.

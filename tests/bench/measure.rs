@@ -305,6 +305,12 @@ fn at_rest() -> Vec<Measure> {
                     "",
                     Bar::MedianAtMost(2.0),
                 ),
+                figure(
+                    "shards_1000",
+                    "one cluster of 1,000 shards of 3",
+                    "ms",
+                    Bar::MedianAtMost(20.0),
+                ),
             ],
             work: Work::Alone(plan::nothing_to_do),
             runs: 3,

@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use swarmset::mongo::model::{
-    MemberConfig, MemberReport, MemberState, MemberStatus, OpTime, Replication, ServerVersion,
-    SetConfig, SetReport,
+    ClusterReport, MemberConfig, MemberReport, MemberState, MemberStatus, OpTime, Replication,
+    ServerVersion, SetConfig, SetReport, ShardEntry,
 };
 use swarmset::names::{Host, MemberId, NodeId, ReplicaSetId, ServiceId, SetName, Slot, TaskId};
 use swarmset::observation::{Observation, Reading};
@@ -44,7 +45,59 @@ pub fn nothing_to_do(sample: &mut Sample) -> Result<()> {
         for_one_set.push(milliseconds / sets as f64);
     }
     sample.put("growth", for_one_set[2] / for_one_set[0]);
+    let observation = cluster(1000)?;
+    let planned = plan(&observation);
+    let idle = planned.steps.is_empty() && planned.waiting.is_empty() && planned.faults.is_empty();
+    ensure!(idle, "there is something to do: {planned:?}");
+    sample.put("shards_1000", time(&observation));
     Ok(())
+}
+
+/// One cluster of so many shards of three, with config servers and a service of routers.
+fn cluster(shards: u64) -> Result<Observation> {
+    let mut observation = observation(0)?;
+    let Reading::Seen(mut swarm) = observation.swarm else {
+        anyhow::bail!("there is a Swarm");
+    };
+    observation.swarm = Reading::Seen(Swarm::default());
+    let mut report = ClusterReport {
+        cluster_id: Some(identity(0).to_string()),
+        ..ClusterReport::default()
+    };
+    for number in 0..=shards {
+        let (role, option) = match number {
+            0 => ("config-server", "--configsvr"),
+            _ => ("shard", "--shardsvr"),
+        };
+        let name = format!("set{number}");
+        let made = Made {
+            number,
+            members: 3,
+            set: name.clone(),
+            role,
+            cluster: "app".to_owned(),
+            options: vec![option.to_owned(), "--port".to_owned(), "27017".to_owned()],
+        };
+        let hosts = add_set(&made, &mut swarm, &mut observation)?;
+        if number > 0 {
+            let hosts: Vec<_> = hosts.iter().map(Host::as_str).collect();
+            let host = format!("{name}/{}", hosts.join(","));
+            report.shards.push(ShardEntry::parse(&name, &host, false));
+        }
+    }
+    let mut routers = service(&Made::set(shards + 1));
+    let container = Arc::make_mut(&mut routers.container);
+    container.command = vec!["mongos".into(), "--configdb".into(), "set0/set0:1".into()];
+    container.stop_signal = None;
+    routers.replicas = Some(0);
+    for (label, value) in [("swarmset.role", "router"), ("swarmset.cluster", "app")] {
+        routers.labels.insert(label.to_owned(), value.to_owned());
+    }
+    swarm.services.insert(routers.id.clone(), routers);
+    let seen = Reading::Seen(report);
+    observation.sharding.clusters.insert("app".into(), seen);
+    observation.swarm = Reading::Seen(swarm);
+    Ok(observation)
 }
 
 /// The median time of one plan, in milliseconds.
@@ -83,9 +136,10 @@ fn observation(sets: u64) -> Result<Observation> {
         },
         members: Default::default(),
         had_data: Default::default(),
+        sharding: Default::default(),
     };
     for number in 0..sets {
-        add_set(number, &mut swarm, &mut observation)?;
+        add_set(&Made::set(number), &mut swarm, &mut observation)?;
     }
     observation.swarm = Reading::Seen(swarm);
     Ok(observation)
@@ -96,9 +150,34 @@ fn identity(number: u64) -> ReplicaSetId {
     ReplicaSetId::new(format!("{:08x}{number:016x}", NOW - 3600))
 }
 
-fn add_set(number: u64, swarm: &mut Swarm, observation: &mut Observation) -> Result<()> {
-    let service = service(number);
-    let tasks: Vec<Task> = (1..=MEMBERS)
+/// One set, as it is made.
+struct Made {
+    number: u64,
+    members: u64,
+    set: String,
+    role: &'static str,
+    cluster: String,
+    options: Vec<String>,
+}
+
+impl Made {
+    /// A replica set of its own.
+    fn set(number: u64) -> Self {
+        Self {
+            number,
+            members: MEMBERS,
+            set: "rs".to_owned(),
+            role: "replica-set",
+            cluster: format!("stack{number}"),
+            options: Vec::new(),
+        }
+    }
+}
+
+/// Its members' hosts.
+fn add_set(made: &Made, swarm: &mut Swarm, observation: &mut Observation) -> Result<Vec<Host>> {
+    let (number, service) = (made.number, service(made));
+    let tasks: Vec<Task> = (1..=made.members)
         .map(|slot| task(&service, number, slot))
         .collect();
     let host = |task: &Task| {
@@ -118,9 +197,9 @@ fn add_set(number: u64, swarm: &mut Swarm, observation: &mut Observation) -> Res
     };
     swarm
         .claims
-        .insert(format!("swarmset.stack{number}.rs"), claim);
+        .insert(format!("swarmset.{}.{}", made.cluster, made.set), claim);
     for (id, task) in (0..).map(MemberId).zip(tasks) {
-        let report = report(id, &hosts, &identity(number))?;
+        let report = report(id, &hosts, &identity(number), &made.set)?;
         observation.had_data.insert((identity(number), id));
         observation
             .members
@@ -129,35 +208,39 @@ fn add_set(number: u64, swarm: &mut Swarm, observation: &mut Observation) -> Res
     }
     swarm.known_services.insert(service.id.clone());
     swarm.services.insert(service.id.clone(), service);
-    Ok(())
+    Ok(hosts)
 }
 
-fn service(number: u64) -> Service {
+fn service(made: &Made) -> Service {
+    let number = made.number;
     let labels = [
-        ("com.docker.stack.namespace", format!("stack{number}")),
-        ("swarmset.role", "replica-set".to_owned()),
+        ("com.docker.stack.namespace", made.cluster.clone()),
+        ("swarmset.role", made.role.to_owned()),
     ];
+    let command = ["mongod", "--replSet", &made.set, "--bind_ip_all"].map(str::to_owned);
+    let target = match made.role {
+        "config-server" => "/data/configdb",
+        _ => "/data/db",
+    };
     Service {
         id: ServiceId::new(format!("service{number:018}")),
         name: format!("stack{number}_mongo").as_str().into(),
         labels: labels
             .map(|(label, value)| (label.to_owned(), value))
             .into(),
-        replicas: Some(MEMBERS),
-        container: Container {
+        replicas: Some(made.members),
+        container: Arc::new(Container {
             image: "mongo:7.0".to_owned(),
-            command: ["mongod", "--replSet", "rs", "--bind_ip_all"]
-                .map(str::to_owned)
-                .into(),
+            command: command.into_iter().chain(made.options.clone()).collect(),
             hostname: Some("{{.Service.Name}}-{{.Task.Slot}}-{{.Node.ID}}".to_owned()),
             stop_signal: Some("SIGCONT".to_owned()),
             stop_grace_seconds: Some(900),
             mounts: vec![Mount {
                 source: Some("{{.Service.Name}}-{{.Task.Slot}}".to_owned()),
-                target: "/data/db".to_owned(),
+                target: target.to_owned(),
             }],
             force_update: 0,
-        },
+        }),
         endpoint_mode: EndpointMode::Dnsrr,
         update: UpdateState::Settled,
         details: ServiceDetails::default(),
@@ -173,7 +256,7 @@ fn task(service: &Service, number: u64, slot: u64) -> Task {
         node: Some(NodeId::new(format!("node{:021}", (number + slot) % NODES))),
         desired: DesiredState::Running,
         state: TaskState::Running,
-        container: service.container.clone(),
+        container: Arc::clone(&service.container),
         addresses: vec![IpAddr::V4(Ipv4Addr::new(10, high, low, slot as u8))],
         created: None,
         reported: None,
@@ -182,7 +265,12 @@ fn task(service: &Service, number: u64, slot: u64) -> Task {
 }
 
 /// What the member with this `_id` says; the first is the primary.
-fn report(own: MemberId, hosts: &[Host], identity: &ReplicaSetId) -> Result<MemberReport> {
+fn report(
+    own: MemberId,
+    hosts: &[Host],
+    identity: &ReplicaSetId,
+    set: &str,
+) -> Result<MemberReport> {
     let state = |id: MemberId| match id {
         MemberId(0) => MemberState::Primary,
         _ => MemberState::Secondary,
@@ -203,7 +291,7 @@ fn report(own: MemberId, hosts: &[Host], identity: &ReplicaSetId) -> Result<Memb
     };
     let all = || (0..).map(MemberId).zip(hosts);
     let config = SetConfig {
-        set: SetName::new("rs"),
+        set: SetName::new(set),
         version: 1,
         term: Some(1),
         members: all()

@@ -1,5 +1,8 @@
 //! What the planned steps do to a world where all goes well: a convenience for stories, no simulation.
 
+#[path = "routers.rs"]
+mod routers;
+
 use swarmset::mongo::model::{MemberState, SetConfig};
 use swarmset::names::TaskId;
 use swarmset::plan::plan;
@@ -67,11 +70,13 @@ impl World {
                 }
             }
             Step::ShutDown { on, .. } => self.shut_down(on),
+            Step::Sharding(step) => self.apply_sharding(step),
         }
     }
 
     /// Time passes: initial syncs end, and the server gives each newcomer its vote.
     pub fn catch_up(&mut self) {
+        self.cluster.balance();
         for service in &mut self.services {
             let alive = |t: &&mut crate::world::TaskWorld| t.is_alive();
             for task in service.tasks.iter_mut().filter(alive) {
@@ -109,7 +114,7 @@ impl World {
         Ok(())
     }
 
-    fn of_set(&mut self, claim: &str) -> &mut ServiceWorld {
+    pub fn of_set(&mut self, claim: &str) -> &mut ServiceWorld {
         let mut services = self.services.iter_mut();
         let found = services.find(|s| s.claim_name() == claim);
         found.unwrap_or_else(|| panic!("no service with {claim}"))

@@ -13,6 +13,7 @@
 //! `plan config` shows the new configurations too. `apply` shows the plan and carries it out in this world (fake.rs).
 //! `settle` does so until there is no step left, with time for newcomers to catch up in between, and shows the steps
 //! of each round. `elect 2` and `caught up` are changes that come by themselves.
+//! `router says 96 "words"` shows what becomes of a router's refusal.
 //!
 //! `SCENARIO=word` picks stories by title. `UPDATE_GOLDEN=1` writes what is planned into the files.
 
@@ -52,6 +53,14 @@ files! {
     scale_down
     scale_up
     several_sets
+    sharding_add
+    sharding_bring_up
+    sharding_config_shard
+    sharding_drain
+    sharding_order
+    sharding_refusals
+    sharding_services
+    sharding_undrained
     swarm_answers
     zero
 }
@@ -140,6 +149,7 @@ fn tell(story: &str) -> (String, String) {
                 Ok(Some(lines))
             }
             "settle" => Ok(Some(settle(&mut world))),
+            words if words.starts_with("router says ") => world::sharding::refusal(line).map(Some),
             "caught up" => {
                 world.catch_up();
                 Ok(None)

@@ -2,6 +2,7 @@
 //! takes its place.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use swarmset::mongo::model::{
@@ -21,7 +22,7 @@ use crate::world::{
 const TEMPLATE: &str = "{{.Service.Name}}-{{.Task.Slot}}-{{.Node.ID}}";
 const NAME_OF_HELD: &str = "swarmsetName";
 
-type Parsed<T = ()> = Result<T, String>;
+pub type Parsed<T = ()> = Result<T, String>;
 
 impl World {
     /// Takes one line.
@@ -38,6 +39,9 @@ impl World {
             "forget" => self.forget_line(rest),
             "claim" => self.claim_line(rest),
             "config" => self.config_line(rest),
+            "cluster" | "shard" | "removal" | "content" | "obstacles" => {
+                self.sharding_line(first, rest)
+            }
             other => Err(format!("{other:?} is not known")),
         }
     }
@@ -221,7 +225,7 @@ fn new_service(key: &str) -> ServiceWorld {
             name: ServiceName::new(name),
             labels: BTreeMap::from([stack, role]),
             replicas: Some(3),
-            container: Container {
+            container: Arc::new(Container {
                 image: "mongo:7.0".into(),
                 command: vec!["--replSet".into(), "rs".into()],
                 hostname: Some(TEMPLATE.into()),
@@ -232,7 +236,7 @@ fn new_service(key: &str) -> ServiceWorld {
                     target: "/data/db".into(),
                 }],
                 force_update: 1,
-            },
+            }),
             endpoint_mode: EndpointMode::Dnsrr,
             update: UpdateState::Settled,
             details: ServiceDetails::default(),
@@ -246,7 +250,7 @@ fn new_service(key: &str) -> ServiceWorld {
 
 fn service_word(world: &mut ServiceWorld, word: &str) -> Parsed {
     let service = &mut world.service;
-    let container = &mut service.container;
+    let container = Arc::make_mut(&mut service.container);
     let (key, value) = word.split_once('=').unwrap_or((word, ""));
     let text = || value.to_owned();
     let option = |command: &mut Vec<String>, name: &str| {
@@ -259,6 +263,8 @@ fn service_word(world: &mut ServiceWorld, word: &str) -> Parsed {
     };
     match key {
         "gone" => world.gone = true,
+        "role" => crate::world::sharding::role(service, value),
+        "configdb" => option(&mut container.command, "--configdb"),
         "replicas" => service.replicas = value.parse().ok(),
         "set" => option(&mut container.command, "--replSet"),
         "port" => option(&mut container.command, "--port"),
@@ -353,6 +359,7 @@ fn task_word(service: &ServiceWorld, task: &mut TaskWorld, word: &str) -> Parsed
     match key {
         "empty" => task.mongod = Mongod::Empty(0),
         "holding" => task.mongod = Mongod::Empty(number(value)?),
+        "router" => task.mongod = Mongod::Router,
         "standalone" => task.mongod = Mongod::Standalone,
         "loading" => task.mongod = Mongod::Loading,
         "of" => in_set(&mut task.mongod, &|m| {
@@ -391,7 +398,7 @@ fn task_word(service: &ServiceWorld, task: &mut TaskWorld, word: &str) -> Parsed
         "address" => task.address = Some(value.parse().map_err(|_| "address=10.0.1.1")?),
         "before-update" => {
             let mut container = service.service.container.clone();
-            container.force_update -= 1;
+            Arc::make_mut(&mut container).force_update -= 1;
             task.container = Some(container);
         }
         "stop" | "grace" | "port" | "hostname" => {
@@ -495,7 +502,7 @@ fn short(host: &str) -> &str {
     host.trim_end_matches(":27017")
 }
 
-fn host(name: &str, port: u16) -> Host {
+pub fn host(name: &str, port: u16) -> Host {
     match name.contains(':') {
         true => Host::new(name),
         false => Host::new(format!("{name}:{port}")),
@@ -518,7 +525,7 @@ fn state(name: &str) -> Parsed<MemberState> {
     })
 }
 
-fn letter(text: &str) -> Parsed<char> {
+pub fn letter(text: &str) -> Parsed<char> {
     let mut letters = text.chars();
     match (letters.next(), letters.next()) {
         (Some(letter @ 'A'..='F'), None) => Ok(letter),
@@ -526,11 +533,11 @@ fn letter(text: &str) -> Parsed<char> {
     }
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Parsed<T> {
+pub fn number<T: std::str::FromStr>(text: &str) -> Parsed<T> {
     text.parse().map_err(|_| format!("{text:?} is no number"))
 }
 
-fn duration(text: &str) -> Parsed<SignedDuration> {
+pub fn duration(text: &str) -> Parsed<SignedDuration> {
     let (count, unit) = text.split_at(text.len().saturating_sub(1));
     let count = number(count)?;
     Ok(match unit {
@@ -542,12 +549,12 @@ fn duration(text: &str) -> Parsed<SignedDuration> {
     })
 }
 
-fn texts(words: &[String]) -> Vec<&str> {
+pub fn texts(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
 }
 
 /// Words, with "quoted ones" kept whole; a comma or colon after a word is one of its own where it ends it.
-fn words(line: &str) -> Parsed<Vec<String>> {
+pub fn words(line: &str) -> Parsed<Vec<String>> {
     let (mut words, mut word, mut quoted, mut any) = (Vec::new(), String::new(), false, false);
     for c in line.chars() {
         match c {

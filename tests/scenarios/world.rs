@@ -3,8 +3,12 @@
 //! What is not said is as usual, and all that the mongods report fits together: one configuration a set, and
 //! statuses as the primary sees them.
 
+#[path = "sharding.rs"]
+pub mod sharding;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use bson::{Document, doc, oid::ObjectId};
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +17,7 @@ use swarmset::mongo::model::{
     ServerVersion, SetConfig, SetReport,
 };
 use swarmset::names::{Host, MemberId, NodeId, ReplicaSetId, SetName, Slot, TaskId};
-use swarmset::observation::{Observation, Reading};
+use swarmset::observation::{Observation, Reading, Sharding};
 use swarmset::swarm::model::{
     Availability, Claim, ClaimContent, Container, DesiredState, Node, NodeDetails, Service, Swarm,
     Task, TaskState,
@@ -28,6 +32,7 @@ pub struct World {
     pub swarm: Answer,
     pub nodes: BTreeMap<String, Node>,
     pub services: Vec<ServiceWorld>,
+    pub cluster: sharding::ClusterWorld,
 }
 
 /// How a manager answers.
@@ -84,7 +89,7 @@ pub struct TaskWorld {
     pub created: Option<Timestamp>,
     pub error: Option<String>,
     /// What it runs, where that is not the service's present specification.
-    pub container: Option<Container>,
+    pub container: Option<Arc<Container>>,
     pub mongod: Mongod,
     /// What the primary says of it, where that is not what it says itself.
     pub seen: Option<MemberState>,
@@ -101,6 +106,8 @@ pub enum Mongod {
     Standalone,
     Loading,
     InSet(Membership),
+    /// A mongos.
+    Router,
 }
 
 /// A mongod that has a configuration.
@@ -189,6 +196,7 @@ impl World {
             swarm: Reading::Seen(Swarm::default()),
             members: BTreeMap::new(),
             had_data: BTreeSet::new(),
+            sharding: Sharding::default(),
         };
         let swarm = match &self.swarm {
             Answer::Unreadable(why) => {
@@ -211,6 +219,7 @@ impl World {
         for service in &self.services {
             service.show(&mut observation);
         }
+        self.show_cluster(&mut observation);
         observation
     }
 }
@@ -307,6 +316,15 @@ impl ServiceWorld {
         }
     }
 
+    pub fn is_router(&self) -> bool {
+        self.role() == "router"
+    }
+
+    pub fn role(&self) -> &str {
+        let role = self.service.labels.get("swarmset.role");
+        role.map_or("", String::as_str)
+    }
+
     fn memberships(&self) -> impl Iterator<Item = (&TaskWorld, &Membership)> {
         self.tasks.iter().filter_map(|t| match &t.mongod {
             Mongod::InSet(membership) => Some((t, membership)),
@@ -322,6 +340,7 @@ impl ServiceWorld {
         for task in &self.tasks {
             if !matches!(task.state, TaskState::Ended | TaskState::Orphaned)
                 && task.address != Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+                && !self.is_router()
             {
                 let reading = self.reading(task);
                 observation.members.insert(self.task_id(task), reading);
@@ -396,6 +415,7 @@ impl ServiceWorld {
             },
             Mongod::Standalone => Replication::NotEnabled,
             Mongod::Loading => Replication::LoadingConfig,
+            Mongod::Router => unreachable!("routers are asked otherwise"),
             Mongod::InSet(membership) => {
                 Replication::InSet(Box::new(self.report(task, membership)))
             }

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub const AGENT: &str = "swarmset/agent:test";
 /// A mongod without a registry.
 pub const MONGO: &str = "swarmset/mongo-offline:6.0.5";
+/// The same, with a router beside it.
+pub const SHARDED: &str = "swarmset/mongo-sharded:test";
 /// A container that only sleeps.
 pub const IDLE: &str = "swarmset/lab-idle:latest";
 
@@ -27,6 +29,21 @@ fn directory() -> PathBuf {
 /// Whether the agent has been built.
 pub fn agent_is_built() -> bool {
     directory().join("agent.tar").is_file()
+}
+
+/// Makes the image with a router: the one in `SWARMSET_TEST_MONGOS`, else this very program, which is a stand-in when
+/// it is called so.
+pub fn make_router() -> Result<()> {
+    let directory = directory();
+    let (mongo, out) = (directory.join("mongo.tar"), directory.join("router.tar"));
+    let given = std::env::var_os("SWARMSET_TEST_MONGOS").map(PathBuf::from);
+    let program = given.map_or_else(std::env::current_exe, Ok)?;
+    let script = repo().join("tests/swarm/router-image");
+    let mut argv = vec![script, mongo, program, out];
+    argv.extend(std::env::var_os("SWARMSET_TEST_LIBS").map(PathBuf::from));
+    tools::run(PATIENCE, &argv)
+        .context("cannot make the image with a router")
+        .map(drop)
 }
 
 /// Every archive there is; the idle image is made if it is not there yet.

@@ -22,6 +22,8 @@ mod lab;
 mod machine;
 mod overlay;
 mod reset;
+#[path = "../router/mod.rs"]
+mod router;
 mod scenario;
 mod scenarios;
 mod stack;
@@ -38,11 +40,20 @@ fn main() -> Result<()> {
     if std::env::args().nth(1).as_deref() == Some("--in-overlay") {
         return overlay::inside::serve();
     }
+    let is_router = |name: String| name.ends_with("/mongos") || name == "mongos";
+    if std::env::args().next().is_some_and(is_router) {
+        return router::run(router::Options::parse(std::env::args().skip(1))?);
+    }
     let arguments = Arguments {
         test_threads: Some(1),
         ..Arguments::from_args()
     };
     clear_up_when_told_to_stop()?;
+    let is_wanted = |name: &str| arguments.filter.as_deref().is_none_or(|f| name.contains(f));
+    let sharding = scenarios::sharding().iter().any(|s| is_wanted(s.name));
+    if sharding && !arguments.list && images::agent_is_built() {
+        images::make_router()?;
+    }
     let bench = Arc::new(Mutex::new(Bench::default()));
     let examples = history_examples::all()
         .into_iter()

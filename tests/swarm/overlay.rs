@@ -232,9 +232,18 @@ impl Lab {
     /// Returns once the first writes are through.
     pub fn start_load_on(&mut self, service: &str) -> Result<Load> {
         let set = self.set_name(service)?;
+        self.start_load_at(service, set)
+    }
+
+    /// The same clients, through the routers of a sharded cluster.
+    pub fn start_load_through(&mut self, routers: &str) -> Result<Load> {
+        self.start_load_at(routers, String::new())
+    }
+
+    fn start_load_at(&mut self, service: &str, set: String) -> Result<Load> {
         let seed = format!("{}:27017", self.qualified(service));
         let client = self.client_of(service)?;
-        self.step(format!("load on {seed}, set {set}"));
+        self.step(format!("load on {seed}, set {set:?}"));
         match client.order(
             &Order::StartLoad {
                 plan: LoadPlan { seed, set },

@@ -5,6 +5,7 @@ mod agent;
 mod nodes;
 mod refuse;
 mod replica_set;
+mod sharding;
 mod smoke;
 mod update;
 
@@ -32,11 +33,17 @@ pub fn all() -> Vec<Scenario> {
         adopt::all(),
         agent::all(),
         refuse::all(),
+        sharding::all(),
     ];
     let mut all: Vec<Scenario> = all.into_iter().flatten().collect();
     // A lab of another shape has to be built afresh.
     all.sort_by_key(|scenario| std::cmp::Reverse(scenario.made_for().nodes()));
     all
+}
+
+/// Those that need an image with a router.
+pub fn sharding() -> Vec<Scenario> {
+    sharding::all()
 }
 
 /// A converged set of so many members.

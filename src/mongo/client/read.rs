@@ -210,7 +210,7 @@ fn newly_added(stored: &Document) -> BTreeSet<MemberId> {
     ids.map(MemberId).collect()
 }
 
-fn not_understood(command: &'static str, why: impl ToString) -> MongoError {
+pub(super) fn not_understood(command: &'static str, why: impl ToString) -> MongoError {
     let why = why.to_string();
     MongoError::NotUnderstood { command, why }
 }
@@ -223,7 +223,7 @@ fn parse<T: for<'de> Deserialize<'de>>(
 }
 
 /// A whole number, whichever of BSON's number types it came as.
-fn whole(document: &Document, key: &str) -> Option<i64> {
+pub(super) fn whole(document: &Document, key: &str) -> Option<i64> {
     match document.get(key)? {
         Bson::Int32(n) => Some(i64::from(*n)),
         Bson::Int64(n) => Some(*n),

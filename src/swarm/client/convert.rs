@@ -105,7 +105,7 @@ fn read_service(service: models::Service) -> Option<Service> {
         replicas: mode
             .replicated
             .map(|r| r.replicas.unwrap_or(1).try_into().unwrap_or(0)),
-        container: container(spec.task_template.unwrap_or_default()),
+        container: container(spec.task_template.unwrap_or_default()).into(),
         endpoint_mode: match endpoint {
             Some(models::EndpointSpecModeEnum::DNSRR) => EndpointMode::Dnsrr,
             _ => EndpointMode::Vip,
@@ -165,7 +165,7 @@ pub(crate) fn task(value: Value) -> Result<Option<ReadTask>, Error> {
         node: task.node_id.filter(|n| !n.is_empty()).map(NodeId::new),
         desired: desired(task.desired_state),
         state: state(status.state),
-        container: container(task.spec.unwrap_or_default()),
+        container: container(task.spec.unwrap_or_default()).into(),
         addresses: Vec::new(),
         created: timestamp(task.created_at.as_deref()),
         reported: timestamp(status.timestamp.as_deref()),

@@ -137,8 +137,11 @@ fn refusal(why: &Error) -> Answer {
 /// A client of the whole set, as an application has it: retryable writes, and otherwise the driver's
 /// defaults, save that it finds out sooner that a member's machine is dead.
 pub async fn client_of_set(plan: &LoadPlan) -> Result<Database> {
-    let mut options =
-        ClientOptions::parse(format!("mongodb://{}/?replicaSet={}", plan.seed, plan.set)).await?;
+    let options = match plan.set.as_str() {
+        "" => format!("mongodb://{}/", plan.seed),
+        set => format!("mongodb://{}/?replicaSet={set}", plan.seed),
+    };
+    let mut options = ClientOptions::parse(options).await?;
     options.credential = Some(by_key());
     options.connect_timeout = Some(Duration::from_secs(2));
     options.heartbeat_freq = Some(Duration::from_secs(2));

@@ -48,12 +48,12 @@ pub enum Order {
     },
 }
 
-/// Which replica set.
+/// Which replica set, or which routers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoadPlan {
     /// A first address, host and port.
     pub seed: String,
-    /// The set's name.
+    /// The set's name; empty: these are routers.
     pub set: String,
 }
 
