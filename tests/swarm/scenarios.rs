@@ -11,7 +11,7 @@ mod update;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::lab::Lab;
 use crate::overlay::Load;
@@ -68,6 +68,15 @@ fn takes_writes(lab: &mut Lab) -> Result<()> {
     let load = lab.start_load()?;
     std::thread::sleep(Duration::from_secs(2));
     judge_without_errors(lab, load)
+}
+
+/// The last mongods of the slots 1 to 3, all on node 1, were shut down, not killed.
+fn ended_cleanly(lab: &Lab) -> Result<()> {
+    for slot in 1..=3 {
+        let clean = lab.ended_cleanly(1, &format!("app_mongo-{slot}"))?;
+        ensure!(clean, "the member in slot {slot} was killed");
+    }
+    Ok(())
 }
 
 /// The `_id`s of all members, as the primary has them.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use mongodb::bson::{Document, doc};
 
-use super::{SOON, THREE_MEMBERS, deployed, judge_without_errors, member_ids, takes_writes};
+use super::{
+    SOON, THREE_MEMBERS, deployed, ended_cleanly, judge_without_errors, member_ids, takes_writes,
+};
 use crate::lab::Lab;
 use crate::scenario::Scenario;
 
@@ -41,6 +43,7 @@ fn redeployed(lab: &mut Lab) -> Result<()> {
             .iter()
             .all(|t| t["Status"]["State"] != "running"))
     })?;
+    ended_cleanly(lab)?;
     lab.await_until(
         "the stack's network is gone",
         Duration::from_secs(20),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::{
-    SOON, THREE_MEMBERS, deployed, judge_without_errors, primary_to_highest_slot, takes_writes,
+    SOON, THREE_MEMBERS, deployed, ended_cleanly, judge_without_errors, primary_to_highest_slot,
+    takes_writes,
 };
 use crate::lab::Lab;
 use crate::scenario::Scenario;
@@ -92,12 +93,15 @@ fn zero_and_back(lab: &mut Lab) -> Result<()> {
     lab.await_until("all mongods have ended", Duration::from_secs(20), |lab| {
         Ok(lab.tasks("mongo")?.iter().all(|t| t.state != "running"))
     })?;
+    ended_cleanly(lab)?;
     lab.scale("mongo", 3)?;
     lab.await_members(3, 3, SOON)?;
     let after = lab.replset_config()?;
-    ensure!(
-        before.get_document("settings")? == after.get_document("settings")?,
-        "another set: {before} {after}"
-    );
+    for part in ["settings", "members"] {
+        ensure!(
+            before.get(part) == after.get(part),
+            "another configuration: {before} {after}"
+        );
+    }
     takes_writes(lab)
 }
