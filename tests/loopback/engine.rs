@@ -59,19 +59,21 @@ impl Engine {
     pub async fn serve(&self) -> Result<String> {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = format!("tcp://{}", listener.local_addr()?);
-        let routes = Router::new()
-            .route(
-                "/version",
-                get(|| async { Json(json!({ "ApiVersion": "1.41", "Version": "20.10" })) }),
-            )
+        let of_version = Router::new()
             .route("/services", get(services))
-            .route("/{version}/tasks", get(tasks))
+            .route("/tasks", get(tasks))
             .route("/nodes", get(nodes))
             .route("/configs", get(configs))
             .route("/configs/create", post(create_config))
             .route("/configs/{id}", get(config))
             .route("/configs/{id}/update", post(update_config))
-            .route("/events", get(events))
+            .route("/events", get(events));
+        let routes = Router::new()
+            .route(
+                "/version",
+                get(|| async { Json(json!({ "ApiVersion": "1.41", "Version": "20.10" })) }),
+            )
+            .nest("/v1.41", of_version)
             .fallback(async |uri: axum::http::Uri| {
                 println!("the engine knows no {uri}");
                 StatusCode::NOT_FOUND
