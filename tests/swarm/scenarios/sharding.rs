@@ -33,13 +33,6 @@ pub fn all() -> Vec<Scenario> {
         Scenario::new("shard_service_removed_undrained_is_kept", service_removed)
             .shape(1, 0)
             .limit(300),
-        // On one node nobody moves: all are restarts in place.
-        Scenario::new(
-            "shard_restarts_take_turns_config_servers_first",
-            update_in_turn,
-        )
-        .shape(1, 0)
-        .limit(400),
     ]
 }
 
@@ -321,58 +314,6 @@ fn bring_up_and_scale(lab: &mut Lab) -> Result<()> {
     judge_without_errors(lab, load)?;
     on_router(lab, "admin", doc! { "listShards": 1 })?;
     await_documents(lab, &["shard1"])
-}
-
-/// All services are updated at the same time; at no moment are two sets without a member.
-fn update_in_turn(lab: &mut Lab) -> Result<()> {
-    with_cluster(lab)?;
-    let load = start_load(lab, "shard2")?;
-    let services = ["config", "shard1", "shard2"];
-    for service in services {
-        lab.service_update(service, &["--env-add", "ROUND=2"])?;
-    }
-    let mut worst = 0;
-    lab.await_until(
-        "all are updated and the cluster is converged",
-        SOON * 5,
-        |lab| {
-            let status = lab.status()?;
-            let sets = status["sets"].as_array().cloned().unwrap_or_default();
-            let is_down = |m: &Value| {
-                m["voting"] == true && m["healthy"] == false && m["standing"] != "leaves"
-            };
-            let disturbed = |s: &&Value| s["members"].as_array().into_iter().flatten().any(is_down);
-            worst = worst.max(sets.iter().filter(disturbed).count());
-            let updated = services.iter().all(|service| {
-                let state = lab
-                    .service(service)
-                    .map(|s| s["UpdateStatus"]["State"].clone());
-                state.is_ok_and(|s| s == "completed")
-            });
-            Ok(updated && cluster(lab)?["converged"] == true && lab.is_converged()?)
-        },
-    )?;
-    ensure!(
-        worst <= 1,
-        "{worst} sets were without a member at the same time"
-    );
-    let verdict = load.stop()?;
-    lab.judge(&verdict)?;
-    // Held config servers are out of DNS, so that a shard that looks for them finds none: it then answers StaleConfig.
-    // The README says so, and how to go about it.
-    let stale = "write error 13388";
-    let others: Vec<_> = verdict
-        .write_errors
-        .keys()
-        .filter(|e| *e != stale)
-        .collect();
-    ensure!(
-        others.is_empty() && verdict.read_errors.is_empty(),
-        "clients saw errors: writes {:?}, reads {:?}",
-        verdict.write_errors,
-        verdict.read_errors
-    );
-    Ok(())
 }
 
 /// One more shard, laid over the stack file.
